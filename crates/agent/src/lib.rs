@@ -1,0 +1,1 @@
+//! Reports: the link to the hub: state machine, spool, policy.

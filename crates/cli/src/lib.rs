@@ -1,0 +1,1 @@
+//! Shows: arguments, verbs, tables, and the client of the daemon.

@@ -1,0 +1,1 @@
+//! Reads: finds and evaluates configuration files, with positions in every complaint.

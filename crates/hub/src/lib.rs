@@ -1,0 +1,1 @@
+//! Collects: intake, live state, store, API, realtime, and the dashboard's assets.

@@ -1,0 +1,1 @@
+//! Holds: the parent of all apps and the store of their descriptors.

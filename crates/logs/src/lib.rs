@@ -1,0 +1,1 @@
+//! Writes: the log pump, formats, rotation, tail and follow.

@@ -1,0 +1,1 @@
+//! Speaks Node: the IPC channel between a Node child and its parent.

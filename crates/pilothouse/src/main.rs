@@ -1,0 +1,3 @@
+//! The one binary. It only finds out which role it plays.
+
+fn main() {}

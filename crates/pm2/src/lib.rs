@@ -1,0 +1,1 @@
+//! Speaks PM2: pure codecs of everything that PM2 shows to the outside.

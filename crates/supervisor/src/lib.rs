@@ -1,0 +1,1 @@
+//! Decides: the life of a process as a pure state machine.

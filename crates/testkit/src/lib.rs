@@ -1,0 +1,1 @@
+//! Pretends: temp homes, a fake agent, a malicious kernel. For tests only.

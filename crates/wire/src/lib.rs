@@ -1,0 +1,1 @@
+//! Tells: the messages between our agent and the hub, and the telemetry model.
