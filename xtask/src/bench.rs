@@ -1,0 +1,20 @@
+//! `make bench`: release binary and the peer's packages, then the runs in `bench/`.
+
+use anyhow::Result;
+
+use crate::steps::{self, build_binary, command};
+use crate::web;
+
+/// Builds what is measured, installs the peer, runs `bench/run.mjs`; arguments choose rows.
+pub(crate) fn run(rest: &[String]) -> Result<()> {
+    web::build()?;
+    let binary = build_binary(true)?;
+    web::install("bench")?;
+    steps::run(
+        command("node")
+            .arg("run.mjs")
+            .args(rest)
+            .current_dir("bench")
+            .env("PILOTHOUSE_BIN", &binary),
+    )
+}
