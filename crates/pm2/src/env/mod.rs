@@ -1,0 +1,333 @@
+//! `pm2_env`: everything PM2 knows of one process, as one ordered JSON object.
+//!
+//! The order of the keys is part of what users see (`jlist`, `prettylist`), so all changes go through here:
+//! [`prepare`](prepare()) makes entries from an app, [`Pm2Env::begin_launch`] and [`Pm2Env::observe`] keep the live part current,
+//! [`Pm2Env::merge_restart`] takes what a restart brings, [`Pm2Env::child_env`] gives what the child will see.
+
+mod child;
+mod merge;
+mod policy;
+mod prepare;
+mod render;
+
+pub use policy::PolicyDefaults;
+pub use prepare::{Entry, PrepareError, PrepareFacts, duplicate, prepare, suffix_log_path, suffix_pid_path};
+pub use render::{ListElement, Monit};
+
+use crate::{Object, js};
+use serde_json::Value;
+
+/// How the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecMode {
+    /// A child of its own.
+    Fork,
+    /// A worker that shares its listening sockets with the other instances.
+    Cluster,
+}
+
+/// One output of a process: where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat<'a> {
+    /// As it came.
+    Raw,
+    /// Each line behind the date in this day.js pattern.
+    Dated(&'a str),
+    /// One JSON object per chunk; the pattern of its timestamp, or ISO 8601.
+    Json(Option<&'a str>),
+}
+
+/// What to execute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// Program: the interpreter, or the script itself where the interpreter is `none`.
+    pub program: String,
+    /// Arguments of the interpreter, without the script. Empty if there is no interpreter.
+    pub interpreter_args: Vec<String>,
+    /// The script, if an interpreter runs it.
+    pub script: Option<String>,
+    /// Arguments of the script.
+    pub args: Vec<String>,
+}
+
+impl CommandLine {
+    /// Everything behind the program, in order.
+    pub fn argv(&self) -> impl Iterator<Item = &str> {
+        self.interpreter_args
+            .iter()
+            .chain(self.script.iter())
+            .chain(&self.args)
+            .map(String::as_str)
+    }
+}
+
+/// The object itself. Reading is lenient: a field of another type than expected counts as absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pm2Env(Object);
+
+impl From<Object> for Pm2Env {
+    fn from(map: Object) -> Self {
+        Pm2Env(map)
+    }
+}
+
+impl Pm2Env {
+    /// The whole object.
+    pub fn as_object(&self) -> &Object {
+        &self.0
+    }
+
+    /// The whole object, to change it. Prefer the named operations, which keep the order right.
+    pub fn as_object_mut(&mut self) -> &mut Object {
+        &mut self.0
+    }
+
+    /// Gives the object away.
+    pub fn into_object(self) -> Object {
+        self.0
+    }
+
+    /// A field; `null` counts as absent.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key).filter(|v| !v.is_null())
+    }
+
+    /// A field that is text.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.get(key).and_then(Value::as_str)
+    }
+
+    /// A field that is a whole number, also as text.
+    pub fn int(&self, key: &str) -> Option<i64> {
+        self.get(key).and_then(js::as_int)
+    }
+
+    /// A field that is true or false, also as text.
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        self.get(key).and_then(js::as_bool)
+    }
+
+    /// Sets a field: in its place if it is there, at the end if not.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.0.insert(key.to_owned(), value.into());
+    }
+
+    /// Removes a field; the order of the others stays.
+    pub fn unset(&mut self, key: &str) {
+        self.0.shift_remove(key);
+    }
+
+    /// Number in the list. During a reload PM2's own entries hold text such as `_old_3` here; these have no number.
+    pub fn pm_id(&self) -> Option<u32> {
+        self.int("pm_id").and_then(|id| u32::try_from(id).ok())
+    }
+
+    /// Name, `undefined` if there is none.
+    pub fn name(&self) -> &str {
+        self.text("name").unwrap_or("undefined")
+    }
+
+    /// Namespace, `default` if there is none.
+    pub fn namespace(&self) -> &str {
+        self.text("namespace").unwrap_or("default")
+    }
+
+    /// Status as PM2 writes it.
+    pub fn status(&self) -> &str {
+        self.text("status").unwrap_or("stopped")
+    }
+
+    /// Absolute path of the script.
+    pub fn exec_path(&self) -> &str {
+        self.text("pm_exec_path").unwrap_or("")
+    }
+
+    /// Working directory.
+    pub fn cwd(&self) -> &str {
+        self.text("pm_cwd").unwrap_or("/")
+    }
+
+    /// The interpreter, `node` if none is stored; `none` stands for "execute the script".
+    pub fn interpreter(&self) -> &str {
+        self.text("exec_interpreter")
+            .filter(|s| !s.is_empty())
+            .unwrap_or("node")
+    }
+
+    /// Whether the interpreter is node (by the last part of its path).
+    pub fn is_node(&self) -> bool {
+        self.interpreter().rsplit('/').next() == Some("node")
+    }
+
+    /// Fork or cluster.
+    pub fn exec_mode(&self) -> ExecMode {
+        match self.text("exec_mode") {
+            Some("cluster_mode" | "cluster") => ExecMode::Cluster,
+            _ => ExecMode::Fork,
+        }
+    }
+
+    /// What to execute in fork mode.
+    pub fn command_line(&self) -> CommandLine {
+        let args = self.list("args");
+        if self.interpreter() == "none" {
+            return CommandLine {
+                program: self.exec_path().to_owned(),
+                interpreter_args: Vec::new(),
+                script: None,
+                args,
+            };
+        }
+        CommandLine {
+            program: self.interpreter().to_owned(),
+            interpreter_args: self.list("node_args"),
+            script: Some(self.exec_path().to_owned()),
+            args,
+        }
+    }
+
+    /// Path of the file for standard output; `None` if nothing is to be stored.
+    pub fn out_log(&self) -> Option<&str> {
+        self.log_path("pm_out_log_path")
+    }
+
+    /// Path of the file for standard error; `None` if nothing is to be stored.
+    pub fn err_log(&self) -> Option<&str> {
+        self.log_path("pm_err_log_path")
+    }
+
+    /// Path of the combined file, if one was asked for.
+    pub fn combined_log(&self) -> Option<&str> {
+        self.log_path("pm_log_path")
+    }
+
+    fn log_path(&self, key: &str) -> Option<&str> {
+        self.text(key)
+            .filter(|p| !p.is_empty() && !p.contains("NULL") && !p.contains("/dev/null"))
+    }
+
+    /// Path of the pid file.
+    pub fn pid_path(&self) -> Option<&str> {
+        self.text("pm_pid_path").filter(|p| !p.is_empty())
+    }
+
+    /// Nothing of the output is stored or published.
+    pub fn logs_disabled(&self) -> bool {
+        self.flag("disable_logs") == Some(true)
+    }
+
+    /// How output is written.
+    pub fn log_format(&self) -> LogFormat<'_> {
+        let pattern = self.text("log_date_format").filter(|p| !p.is_empty());
+        match (self.text("log_type"), pattern) {
+            (Some("json"), pattern) => LogFormat::Json(pattern),
+            (_, Some(pattern)) => LogFormat::Dated(pattern),
+            (_, None) => LogFormat::Raw,
+        }
+    }
+
+    /// User to run as, a name or a number as text.
+    pub fn uid(&self) -> Option<String> {
+        self.get("uid")
+            .filter(|v| v.is_string() || v.is_number())
+            .map(js::to_text)
+            .filter(|s| !s.is_empty())
+    }
+
+    /// Group to run as, a name or a number as text.
+    pub fn gid(&self) -> Option<String> {
+        self.get("gid")
+            .filter(|v| v.is_string() || v.is_number())
+            .map(js::to_text)
+            .filter(|s| !s.is_empty())
+    }
+
+    /// Cron pattern of restarts; `0` means none.
+    pub fn cron_restart(&self) -> Option<String> {
+        self.get("cron_restart")
+            .filter(|v| v.is_string() || v.is_number())
+            .map(js::to_text)
+            .filter(|s| !s.is_empty() && s != "0")
+    }
+
+    /// Whether files are watched: `watch` is true, or holds paths.
+    pub fn watches(&self) -> bool {
+        self.get("watch")
+            .is_some_and(|v| js::as_bool(v).unwrap_or_else(|| js::truthy(v)))
+    }
+
+    /// It is one of PM2's modules: listed apart, not part of `all`, not dumped.
+    pub fn is_module(&self) -> bool {
+        self.get("pmx_module")
+            .is_some_and(|v| js::as_bool(v).unwrap_or(false))
+    }
+
+    /// Whether the hub may hear of it; only `unmonitor` makes this false.
+    pub fn is_monitored(&self) -> bool {
+        self.flag("_km_monitored") != Some(false)
+    }
+
+    /// A list attribute: an array (of anything, as text), or one text.
+    pub fn list(&self, key: &str) -> Vec<String> {
+        match self.get(key) {
+            Some(Value::Array(items)) => items.iter().filter(|v| !v.is_null()).map(js::to_text).collect(),
+            Some(Value::String(s)) if !s.is_empty() => vec![s.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A status as PM2 writes it.
+pub fn status_text(status: supervisor::Status) -> &'static str {
+    use supervisor::Status;
+    match status {
+        Status::Launching => "launching",
+        Status::Online => "online",
+        Status::Stopping => "stopping",
+        Status::Stopped => "stopped",
+        Status::Errored => "errored",
+        Status::WaitingRestart => "waiting restart",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    pub(super) fn env(value: Value) -> Pm2Env {
+        match value {
+            Value::Object(map) => Pm2Env(map),
+            other => panic!("not an object: {other}"),
+        }
+    }
+
+    #[test]
+    fn command_lines() {
+        let node = env(
+            json!({ "exec_interpreter": "node", "node_args": ["--harmony"], "pm_exec_path": "/a.js", "args": ["x", 1] }),
+        );
+        let line = node.command_line();
+        assert_eq!(line.program, "node");
+        assert_eq!(line.argv().collect::<Vec<_>>(), ["--harmony", "/a.js", "x", "1"]);
+        let none =
+            env(json!({ "exec_interpreter": "none", "node_args": ["--no"], "pm_exec_path": "/bin/ls" }));
+        assert_eq!(none.command_line().program, "/bin/ls");
+        assert_eq!(none.command_line().argv().count(), 0);
+    }
+
+    #[test]
+    fn nothing_odd_is_taken_for_a_value() {
+        let odd = env(
+            json!({ "name": 5, "pm_id": "_old_3", "pm_out_log_path": "/dev/null", "log_type": "json",
+            "cron_restart": 0, "watch": "false", "autorestart": "false", "uid": true }),
+        );
+        assert_eq!(
+            (odd.name(), odd.pm_id(), odd.out_log(), odd.cron_restart()),
+            ("undefined", None, None, None)
+        );
+        assert_eq!(odd.log_format(), LogFormat::Json(None));
+        assert!(!odd.watches() && odd.flag("autorestart") == Some(false) && odd.uid().is_none());
+        assert!(env(json!({ "watch": ["src"] })).watches() && odd.is_monitored());
+    }
+}

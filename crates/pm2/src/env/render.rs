@@ -1,0 +1,72 @@
+//! One element of the process list.
+
+use super::Pm2Env;
+use crate::Object;
+use serde::Serialize;
+
+/// What a process takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Monit {
+    /// Resident bytes.
+    pub memory: u64,
+    /// Percent of one core since the last look, one decimal.
+    #[serde(serialize_with = "cpu")]
+    pub cpu: f64,
+}
+
+/// `{pid, name, pm2_env, pm_id, monit}` in this order; borrowed, so that a list is written without copying the entries.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListElement<'a> {
+    /// Pid, 0 when it does not run.
+    pub pid: u32,
+    name: &'a str,
+    pm2_env: &'a Object,
+    pm_id: Option<u32>,
+    /// Left out for the replies that have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monit: Option<Monit>,
+}
+
+impl Pm2Env {
+    /// The element of this process; `monit` belongs in `getMonitorData` only.
+    pub fn list_element(&self, pid: u32, monit: Option<Monit>) -> ListElement<'_> {
+        ListElement {
+            pid,
+            name: self.name(),
+            pm2_env: self.as_object(),
+            pm_id: self.pm_id(),
+            monit,
+        }
+    }
+}
+
+/// Whole percentages are written without a fraction, as JavaScript does.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn cpu<S: serde::Serializer>(cpu: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    let rounded = (cpu * 10.0).round() / 10.0;
+    crate::js::json_number(rounded).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::env;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_element_has_pm2s_order() {
+        let env = env(json!({ "name": "a", "pm_id": 4 }));
+        let text = |monit| serde_json::to_string(&env.list_element(7, monit)).unwrap();
+        assert_eq!(
+            text(Some(Monit {
+                memory: 1024,
+                cpu: 2.04
+            })),
+            r#"{"pid":7,"name":"a","pm2_env":{"name":"a","pm_id":4},"pm_id":4,"monit":{"memory":1024,"cpu":2}}"#
+        );
+        assert_eq!(
+            text(None),
+            r#"{"pid":7,"name":"a","pm2_env":{"name":"a","pm_id":4},"pm_id":4}"#
+        );
+    }
+}
