@@ -1,0 +1,112 @@
+//! What the supervisor asks the shell to do.
+
+use crate::{Exit, Incarnation, ProcId, Status, Ticket};
+
+/// One thing to do. Drain [`Supervisor::poll_effect`](crate::Supervisor::poll_effect) until it is empty, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Start the process; answer with `Spawned` or `SpawnFailed`.
+    Spawn {
+        /// Which process.
+        id: ProcId,
+        /// The life that begins.
+        incarnation: Incarnation,
+    },
+    /// Send a signal. With `tree`: to all descendants first, deepest first; then answer with `TreeGone` of the
+    /// same round when every descendant signalled in this life has gone (at once if there is none).
+    Signal {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// Its pid.
+        pid: u32,
+        /// Signal number.
+        signal: i32,
+        /// Descendants too.
+        tree: bool,
+        /// To be repeated in `TreeGone`.
+        round: u32,
+    },
+    /// Ask the process by its IPC channel to shut down.
+    AskToStop {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+    },
+    /// Answer a caller.
+    Reply {
+        /// Which one.
+        ticket: Ticket,
+        /// Done, or why not.
+        result: Result<(), Refusal>,
+    },
+    /// Tell whoever listens.
+    Notify {
+        /// Which process.
+        id: ProcId,
+        /// What happened.
+        event: Event,
+        /// The status at this very moment (a later effect may already have changed it).
+        status: Status,
+    },
+    /// What [`Supervisor::restorable`](crate::Supervisor::restorable) yields for it has changed: keep it. Always comes before the
+    /// `Spawn` that follows from the change.
+    Changed(ProcId),
+    /// The entry has gone.
+    Removed(ProcId),
+}
+
+/// News of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is up (about to become `online`).
+    Online,
+    /// It has ended, or its stop is complete.
+    Exit {
+        /// How; `None` for the second event of a stop.
+        exit: Option<Exit>,
+    },
+    /// It failed too often in a row; it is not restarted any more.
+    RestartOverlimit,
+    /// It could not be started.
+    SpawnFailed,
+    /// It takes more memory than it may, and is restarted.
+    MemoryExceeded {
+        /// Measured, bytes.
+        rss: u64,
+        /// Allowed, bytes.
+        limit: u64,
+    },
+    /// It did not end in time after the stop signal and is killed.
+    Killed,
+    /// It survived even SIGKILL.
+    Unkillable,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no process of this number.
+    UnknownId(ProcId),
+    /// The number is taken.
+    Exists(ProcId),
+    /// It is `online` already.
+    AlreadyOnline,
+    /// It is being launched already.
+    AlreadyStarted,
+    /// Its former life has not ended yet.
+    StillAlive {
+        /// The pid of that life, if it is known.
+        pid: Option<u32>,
+    },
+    /// It is being deleted.
+    BeingDeleted,
+    /// A later command took its place.
+    Superseded,
+    /// It survived SIGKILL.
+    Unkillable,
+    /// It could not be started.
+    SpawnFailed,
+}

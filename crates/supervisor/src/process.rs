@@ -1,0 +1,233 @@
+//! One process: its state (one enum, each variant owns what exists only in it) and its counters.
+
+use std::time::Duration;
+
+use crate::{Incarnation, Mono, Policy, Ticket};
+
+/// The word that is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Started, not ready yet.
+    Launching,
+    /// Up.
+    Online,
+    /// Told to end.
+    Stopping,
+    /// Down on purpose.
+    Stopped,
+    /// Down: it failed too often, could not be started, or could not be stopped.
+    Errored,
+    /// Down, will come back after a delay.
+    WaitingRestart,
+}
+
+/// Counters and dates of one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// When it was entered or last reset, ms since the epoch; `None` after giving up.
+    pub created_at: Option<i64>,
+    /// The same on the clock that is counted with.
+    pub created_mono: Mono,
+    /// When the present (or last) life began, ms since the epoch.
+    pub started_at: i64,
+    /// The same on the clock that is counted with.
+    pub started_mono: Mono,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// Unstable exits in a row.
+    pub unstable_restarts: u32,
+    /// The last wait of the exponential backoff; zero when the next one is the first. `None`: never touched.
+    pub backoff: Option<Duration>,
+    /// The last exit code (0 after a signal); `None` before the first exit.
+    pub exit_code: Option<i32>,
+}
+
+/// What is to follow once a stop is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Stay stopped.
+    Stop,
+    /// Launch again.
+    Restart,
+    /// Forget the entry.
+    Delete,
+}
+
+/// The durable part of a state: what a new shell needs to carry on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Down on purpose.
+    Stopped,
+    /// Down for good; with the life that could not be ended, if there is one.
+    Errored(Option<(Incarnation, Option<u32>)>),
+    /// Started, maybe without pid yet.
+    Launching(Incarnation, Option<u32>),
+    /// Up.
+    Online(Incarnation, u32),
+    /// Told to end.
+    Stopping(Incarnation, Option<u32>, Goal),
+    /// Comes back at this time.
+    Waiting(Mono),
+}
+
+/// All that must survive the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Counters and dates.
+    pub facts: Facts,
+    /// State.
+    pub phase: Phase,
+}
+
+/// One process as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The word.
+    pub status: Status,
+    /// Its pid while it lives and is known.
+    pub pid: Option<u32>,
+    /// Its present life.
+    pub incarnation: Option<Incarnation>,
+    /// Counters and dates.
+    pub facts: Facts,
+}
+
+/// A life in progress.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) incarnation: Incarnation,
+    /// `None` until the keeper said so.
+    pub(crate) pid: Option<u32>,
+    pub(crate) channel: bool,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The pid is not known yet: nothing could be sent.
+    AwaitingPid,
+    /// Asked politely; killed at this time.
+    Asked(Mono),
+    /// SIGKILL sent; given up at this time.
+    Killed(Mono),
+}
+
+#[derive(Debug)]
+pub(crate) struct Stopping {
+    pub(crate) run: Run,
+    pub(crate) stage: Stage,
+    pub(crate) goal: Goal,
+    pub(crate) exited: bool,
+    /// The round whose `TreeGone` is awaited; `None` when nothing of the tree is left to wait for.
+    pub(crate) tree: Option<u32>,
+    pub(crate) round: u32,
+    /// Answered when the process is down.
+    pub(crate) stop_waiters: Vec<Ticket>,
+    /// Answered when the next life is up.
+    pub(crate) launch_waiters: Vec<Ticket>,
+}
+
+#[derive(Debug)]
+pub(crate) enum State {
+    Stopped,
+    Errored {
+        undead: Option<Run>,
+    },
+    Launching {
+        run: Run,
+        ready_by: Option<Mono>,
+        waiters: Vec<Ticket>,
+    },
+    Online {
+        run: Run,
+    },
+    Stopping(Stopping),
+    Waiting {
+        at: Mono,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) policy: Policy,
+    pub(crate) facts: Facts,
+    pub(crate) state: State,
+}
+
+impl Process {
+    pub(crate) fn run(&self) -> Option<Run> {
+        match &self.state {
+            State::Launching { run, .. } | State::Online { run } => Some(*run),
+            State::Stopping(stopping) if !stopping.exited => Some(stopping.run),
+            State::Errored { undead } => *undead,
+            State::Stopped | State::Stopping(_) | State::Waiting { .. } => None,
+        }
+    }
+
+    /// The life that news may be about: also that of a stop which still waits for its tree.
+    pub(crate) fn incarnation(&self) -> Option<Incarnation> {
+        match &self.state {
+            State::Stopping(stopping) => Some(stopping.run.incarnation),
+            _ => self.run().map(|run| run.incarnation),
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match self.state {
+            State::Stopped => Status::Stopped,
+            State::Errored { .. } => Status::Errored,
+            State::Launching { .. } => Status::Launching,
+            State::Online { .. } => Status::Online,
+            State::Stopping(_) => Status::Stopping,
+            State::Waiting { .. } => Status::WaitingRestart,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        match &self.state {
+            State::Launching { ready_by, .. } => *ready_by,
+            State::Stopping(stopping) => match stopping.stage {
+                Stage::Asked(at) | Stage::Killed(at) => Some(at),
+                Stage::AwaitingPid => None,
+            },
+            State::Waiting { at } => Some(*at),
+            State::Stopped | State::Errored { .. } | State::Online { .. } => None,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match &self.state {
+            State::Stopped => Phase::Stopped,
+            State::Errored { undead } => Phase::Errored(undead.map(|run| (run.incarnation, run.pid))),
+            State::Launching { run, .. } => Phase::Launching(run.incarnation, run.pid),
+            State::Online { run } => match run.pid {
+                Some(pid) => Phase::Online(run.incarnation, pid),
+                None => Phase::Launching(run.incarnation, None),
+            },
+            State::Stopping(stopping) => {
+                Phase::Stopping(stopping.run.incarnation, stopping.run.pid, stopping.goal)
+            }
+            State::Waiting { at } => Phase::Waiting(*at),
+        }
+    }
+
+    /// The wait before the next automatic restart (and the new state of the backoff); `None` restarts at once.
+    pub(crate) fn restart_wait(&mut self, now: Mono) -> Option<Duration> {
+        let Some(first) = self.policy.exp_backoff else {
+            return self.policy.restart_delay;
+        };
+        let stable = now.since(self.facts.started_mono) > self.policy.backoff_reset;
+        let wait = match self.facts.backoff {
+            Some(last) if !last.is_zero() && !stable => {
+                let grown = u64::try_from(last.as_millis())
+                    .unwrap_or(u64::MAX)
+                    .saturating_mul(3)
+                    / 2;
+                Duration::from_millis(grown).min(Policy::BACKOFF_CEILING)
+            }
+            _ => first,
+        };
+        self.facts.backoff = Some(wait);
+        Some(wait)
+    }
+}
