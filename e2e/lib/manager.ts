@@ -1,0 +1,185 @@
+// A process manager under a private home: the program under test (or another on the same home), run as a
+// person at a terminal runs it.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { alive, discard, processesWith, scratch } from './scratch.ts';
+import { binary } from './under-test.ts';
+import { until } from './until.ts';
+
+export interface Outcome {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** One element of `jlist`, as far as the tests look at it. */
+export interface Listed {
+  pid: number;
+  name: string;
+  pm_id: number;
+  monit: { memory: number; cpu: number };
+  // biome-ignore lint/suspicious/noExplicitAny: an open set of attributes, looked at by name
+  pm2_env: Record<string, any>;
+}
+
+export interface Program {
+  path: string;
+  node: boolean;
+}
+
+export class Manager {
+  readonly home: string;
+  readonly dir: string;
+  private readonly running = new Set<ChildProcess>();
+
+  constructor(
+    readonly program: Program = binary,
+    private readonly extraEnv: Record<string, string> = {},
+  ) {
+    this.dir = scratch();
+    this.home = path.join(this.dir, 'home');
+  }
+
+  env(): NodeJS.ProcessEnv {
+    const env: NodeJS.ProcessEnv = { ...process.env, ...this.extraEnv, PM2_HOME: this.home, NO_COLOR: '1' };
+    // The test runner's own marks would change what the programs do.
+    for (const key of ['NODE_ENV', 'VITEST', 'FORCE_COLOR', 'PM2_SILENT', 'NODE_OPTIONS', 'TEST'])
+      delete env[key];
+    return env;
+  }
+
+  /** Runs a verb to its end. */
+  run(...args: string[]): Promise<Outcome> {
+    return this.with(this.program, args);
+  }
+
+  /** Runs a verb that needs no daemon, and forgets the home. */
+  async runOnce(...args: string[]): Promise<Outcome> {
+    try {
+      return await this.run(...args);
+    } finally {
+      discard(this.dir);
+    }
+  }
+
+  /** Runs a verb with standard input given. */
+  runWithInput(input: string, ...args: string[]): Promise<Outcome> {
+    return this.with(this.program, args, { input });
+  }
+
+  /** Runs a verb and throws unless it exits with 0. */
+  async ok(...args: string[]): Promise<Outcome> {
+    const outcome = await this.run(...args);
+    if (outcome.code !== 0) {
+      throw new Error(`${args.join(' ')} exited with ${outcome.code}\n${outcome.stdout}\n${outcome.stderr}`);
+    }
+    return outcome;
+  }
+
+  /** Runs another program on the same home, such as the real pm2 against our daemon. */
+  with(
+    program: Program,
+    args: string[],
+    { input, env = {} }: { input?: string; env?: Record<string, string> } = {},
+  ): Promise<Outcome> {
+    const child = this.launch(program, args, env);
+    let stdout = '';
+    let stderr = '';
+    child.stdout?.setEncoding('utf8').on('data', (text) => {
+      stdout += text;
+    });
+    child.stderr?.setEncoding('utf8').on('data', (text) => {
+      stderr += text;
+    });
+    child.stdin?.end(input ?? '');
+    return new Promise((resolve, reject) => {
+      child.on('error', reject);
+      child.on('exit', (code) => {
+        // The pipes may be held by a daemon that inherited them; what was written is here by now.
+        setTimeout(() => resolve({ code, stdout, stderr }), 5);
+      });
+    });
+  }
+
+  /** Starts a verb that runs until it is ended, such as `logs`; collects what it prints. */
+  follow(...args: string[]): { text: () => string; end: () => void } {
+    return this.followWith(this.program, ...args);
+  }
+
+  /** The same with another program on this home. */
+  followWith(program: Program, ...args: string[]): { text: () => string; end: () => void } {
+    const child = this.launch(program, args);
+    let text = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (chunk) => {
+        text += chunk;
+      });
+    }
+    return { text: () => text, end: () => child.kill('SIGKILL') };
+  }
+
+  private launch(program: Program, args: string[], env: Record<string, string> = {}): ChildProcess {
+    const [file, argv] = program.node ? [process.execPath, [program.path, ...args]] : [program.path, args];
+    const child = spawn(file, argv, { env: { ...this.env(), ...env }, cwd: this.dir });
+    this.running.add(child);
+    child.on('exit', () => this.running.delete(child));
+    return child;
+  }
+
+  async list(): Promise<Listed[]> {
+    const { stdout } = await this.ok('jlist');
+    // The first call in a home prints notices before the list.
+    return JSON.parse(
+      stdout.slice(stdout.indexOf('[{') === -1 ? stdout.lastIndexOf('[]') : stdout.indexOf('[{')),
+    );
+  }
+
+  async app(name: string): Promise<Listed> {
+    const found = (await this.list()).find((entry) => entry.name === name);
+    if (!found) throw new Error(`no app named ${name}`);
+    return found;
+  }
+
+  /** Waits until the app has this status, and gives it back. */
+  status(name: string, status: string): Promise<Listed> {
+    return until(`${name} is ${status}`, async () => {
+      const entry = await this.app(name);
+      return entry.pm2_env.status === status && entry;
+    });
+  }
+
+  daemonPid(): number {
+    return Number(readFileSync(path.join(this.home, 'pm2.pid'), 'utf8'));
+  }
+
+  file(...parts: string[]): string {
+    return readFileSync(path.join(this.home, ...parts), 'utf8');
+  }
+
+  /** Ends everything of this home and says when something would not end with `kill`. */
+  async dispose() {
+    for (const child of this.running) child.kill('SIGKILL');
+    await this.run('kill');
+    const left = await this.remaining();
+    for (const pid of left) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // ended by itself meanwhile
+      }
+    }
+    discard(this.dir);
+    if (left.length > 0) throw new Error(`still running after kill: ${left.join(', ')}`);
+  }
+
+  private async remaining(): Promise<number[]> {
+    const mine = () => processesWith(`PM2_HOME=${this.home}`).filter(alive);
+    try {
+      await until('all processes of the home ended', () => mine().length === 0, { within: 5000 });
+      return [];
+    } catch {
+      return mine();
+    }
+  }
+}
