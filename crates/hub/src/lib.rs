@@ -1,1 +1,29 @@
-//! Collects: intake, live state, store, API, realtime, and the dashboard's assets.
+//! Collects: takes in what agents report, knows how every server is this second, keeps history, and shows it to
+//! browsers and to PM2's own client.
+//!
+//! ```text
+//! agents ─► intake ─► live ─► realtime ─► browsers, @pm2/js-api
+//!              │        ▲
+//!              ▼        │ actions ◄── api (REST)
+//!            store ◄────┴──────────────┘
+//! ```
+//!
+//! This room never starts, stops or watches a process of its machine, and never needs a process manager where it
+//! runs. Only [`store`] writes SQL. PM2's shapes stop at its doors: `intake` for PM2's agents, [`api`] and `realtime`
+//! for PM2's client.
+
+pub mod api;
+pub mod assets;
+pub mod audit;
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod ids;
+pub mod options;
+pub mod server;
+pub mod state;
+pub mod store;
+
+pub use clock::Clock;
+pub use options::HubOptions;
+pub use state::AppState;

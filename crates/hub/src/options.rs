@@ -1,0 +1,91 @@
+//! How a hub is started.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that the operator decides before the start.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// The data folder; made when missing.
+    pub data: PathBuf,
+    /// `ADDR:PORT` to listen on; port 0 takes a free one.
+    pub listen: String,
+    /// Print the start facts as one JSON line instead of text.
+    pub json: bool,
+    /// How browsers and agents reach this hub, when it is not how they say (`https://hub.example.org`, no slash at
+    /// the end). Without it, the address of each request is used.
+    pub public_url: Option<String>,
+    /// The first owner, when the data folder is new.
+    pub owner: OwnerPreset,
+    /// How long an access token lives.
+    pub access_ttl: Duration,
+    /// Anybody may make an account.
+    pub registration: bool,
+    /// What is kept, and how long.
+    pub retention: Retention,
+}
+
+/// The account that a first start makes.
+#[derive(Clone, Default)]
+pub struct OwnerPreset {
+    /// E-mail address; `owner@localhost` without.
+    pub email: Option<String>,
+    /// Password; one is made up and printed once without.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for OwnerPreset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OwnerPreset")
+            .field("email", &self.email)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long each fineness of history is kept, and how much disk it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Samples as they were measured.
+    pub raw: Duration,
+    /// Steps of 10 seconds.
+    pub ten_seconds: Duration,
+    /// Steps of one minute.
+    pub minutes: Duration,
+    /// Steps of one hour.
+    pub hours: Duration,
+    /// Events.
+    pub events: Duration,
+    /// Bytes that history may take on disk; the oldest goes first.
+    pub disk_bytes: u64,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            raw: DAY,
+            ten_seconds: DAY.saturating_mul(3),
+            minutes: DAY.saturating_mul(14),
+            hours: DAY.saturating_mul(400),
+            events: DAY.saturating_mul(14),
+            disk_bytes: 10 << 30,
+        }
+    }
+}
+
+impl HubOptions {
+    /// A hub in this folder on a free loopback port, all else as usual.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            listen: "127.0.0.1:0".into(),
+            json: false,
+            public_url: None,
+            owner: OwnerPreset::default(),
+            access_ttl: Duration::from_secs(3600),
+            registration: false,
+            retention: Retention::default(),
+        }
+    }
+}
