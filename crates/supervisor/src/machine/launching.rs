@@ -1,0 +1,116 @@
+//! Ways up: launch, ready, start, restart.
+
+use std::time::Duration;
+
+use super::out::Out;
+use super::stopping::begin_stop;
+use crate::process::{Process, Run, State};
+use crate::{Effect, Event, Facts, Goal, Incarnation, Now, ProcId, Refusal, Ticket};
+
+/// `created_at` and the counters of instability, as a restart by hand sets them.
+pub(super) fn anew(facts: &mut Facts, now: Now) {
+    anew_dates(facts, now);
+    facts.unstable_restarts = 0;
+    facts.backoff = Some(Duration::ZERO);
+}
+
+pub(super) fn anew_dates(facts: &mut Facts, now: Now) {
+    facts.created_at = Some(now.wall_ms);
+    facts.created_mono = now.mono;
+}
+
+/// Begin a new life. The caller makes sure that the former one has ended.
+pub(super) fn launch(out: &mut Out, now: Now, id: ProcId, process: &mut Process, waiters: Vec<Ticket>) {
+    let incarnation = Incarnation(out.next_incarnation);
+    out.next_incarnation = out.next_incarnation.saturating_add(1);
+    process.facts.started_at = now.wall_ms;
+    process.facts.started_mono = now.mono;
+    if process.facts.created_at.is_none() {
+        anew_dates(&mut process.facts, now);
+    }
+    let run = Run {
+        incarnation,
+        pid: None,
+        channel: false,
+    };
+    process.state = State::Launching {
+        run,
+        ready_by: None,
+        waiters,
+    };
+    out.changed(id);
+    out.effects.push_back(Effect::Spawn { id, incarnation });
+}
+
+pub(super) fn spawned(
+    out: &mut Out,
+    now: Now,
+    id: ProcId,
+    process: &mut Process,
+    run: Run,
+    waiters: Vec<Ticket>,
+) {
+    if process.policy.wait_ready {
+        let ready_by = Some(now.mono.after(process.policy.listen_timeout));
+        process.state = State::Launching {
+            run,
+            ready_by,
+            waiters,
+        };
+        out.changed(id);
+    } else {
+        process.state = State::Launching {
+            run,
+            ready_by: None,
+            waiters: Vec::new(),
+        };
+        online(out, id, process, run, waiters);
+    }
+}
+
+/// The process counts as up. The event comes before the status changes, as PM2's does.
+pub(super) fn online(out: &mut Out, id: ProcId, process: &mut Process, run: Run, waiters: Vec<Ticket>) {
+    out.notify(id, process, Event::Online);
+    process.state = State::Online { run };
+    out.changed(id);
+    out.reply_all(waiters, Ok(()));
+}
+
+pub(super) fn start(out: &mut Out, now: Now, id: ProcId, process: &mut Process, ticket: Option<Ticket>) {
+    let refusal = match &process.state {
+        State::Online { .. } => Refusal::AlreadyOnline,
+        State::Launching { .. } => Refusal::AlreadyStarted,
+        State::Stopping(stopping) => Refusal::StillAlive {
+            pid: stopping.run.pid,
+        },
+        State::Errored { undead: Some(run) } => Refusal::StillAlive { pid: run.pid },
+        State::Stopped | State::Errored { undead: None } | State::Waiting { .. } => {
+            return launch(out, now, id, process, ticket.into_iter().collect());
+        }
+    };
+    out.reply(ticket, Err(refusal));
+}
+
+pub(super) fn restart(out: &mut Out, now: Now, id: ProcId, process: &mut Process, ticket: Option<Ticket>) {
+    anew(&mut process.facts, now);
+    let waiter = ticket.into_iter().collect();
+    match &mut process.state {
+        State::Stopped | State::Errored { undead: None } | State::Waiting { .. } => {
+            launch(out, now, id, process, waiter);
+        }
+        State::Launching { run, waiters, .. } => {
+            let (run, superseded) = (*run, std::mem::take(waiters));
+            out.reply_all(superseded, Err(Refusal::Superseded));
+            begin_stop(out, now, id, process, run, Goal::Restart, Vec::new(), waiter);
+        }
+        State::Online { run } | State::Errored { undead: Some(run) } => {
+            let run = *run;
+            begin_stop(out, now, id, process, run, Goal::Restart, Vec::new(), waiter);
+        }
+        State::Stopping(stopping) => {
+            stopping.goal = Goal::Restart;
+            stopping.launch_waiters.extend(waiter);
+            out.changed(id);
+        }
+    }
+}
