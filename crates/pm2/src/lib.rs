@@ -10,8 +10,11 @@
 
 pub mod axon;
 pub mod bus;
+pub mod dates;
+pub mod dump;
 pub mod env;
 pub mod home;
+pub mod inspect;
 pub mod js;
 pub mod rpc;
 pub mod units;
