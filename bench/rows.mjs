@@ -1,0 +1,165 @@
+// What is measured. Each row measures one side and gives one or more samples.
+import { statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { cpuSeconds, pss, read, until } from './sides.mjs';
+
+const MB = 1024 * 1024;
+
+/** A config file with `n` sleeping apps. */
+function sleepers(home, n) {
+  const file = path.join(home.dir, 'sleepers.json');
+  const apps = Array.from({ length: n }, (_, i) => ({ name: `s${i}`, script: '/bin/sleep', args: ['100000'], interpreter: 'none' }));
+  writeFileSync(file, JSON.stringify({ apps }));
+  return file;
+}
+
+/** Runs `work` in a home with 100 sleeping apps. */
+const withHundred = (side, work) =>
+  side.home((home) => {
+    home.run('start', sleepers(home, 100));
+    return work(home);
+  });
+
+/** A shell script that notes the time of its start, in ns, one line each. */
+function noting(home, rest) {
+  const file = path.join(home.dir, 'noting.sh');
+  writeFileSync(file, `date +%s%N >> ${home.dir}/times\n${rest}\n`);
+  return file;
+}
+const times = (home) => read(path.join(home.dir, 'times')).trim().split('\n').filter(Boolean).map(Number);
+
+/** Throughput of an app's output into its log, in MB/s, with the manager's peak memory left in `home`. */
+const throughput = (megabytes, block, options = []) => (side) =>
+  side.home(async (home) => {
+    const script = path.join(home.dir, 'writer.py');
+    const total = megabytes * MB;
+    const unit = block === 65536 ? `b"x" * 65535 + b"\\n"` : `b"x" * ${block - 1} + b"\\n"`;
+    writeFileSync(
+      script,
+      `import os, time
+block = ${unit}
+left = ${total}
+begin = time.time_ns()
+while left > 0:
+    left -= os.write(1, block[: min(left, len(block))])
+open("${home.dir}/begin", "w").write(str(begin))
+time.sleep(100000)
+`,
+    );
+    home.run('start', script, '--interpreter', 'python3', '--name', 'writer', ...options);
+    const log = home.file('logs', 'writer-out.log');
+    const grown = () => statSync(log, { throwIfNoEntry: false })?.size ?? 0;
+    await until(() => grown() >= total && read(path.join(home.dir, 'begin')), 180_000);
+    const end = Date.now() * 1e6;
+    return [megabytes / ((end - Number(read(path.join(home.dir, 'begin')))) / 1e9)];
+  });
+
+export const rows = [
+  {
+    id: 'memory',
+    what: 'memory (PSS) of the manager, 100 processes',
+    unit: 'MB',
+    target: '5 MB',
+    rounds: 2,
+    measure: (side) => withHundred(side, (home) => [home.managers().reduce((sum, pid) => sum + pss(pid), 0)]),
+  },
+  {
+    id: 'list',
+    what: 'list, 100 processes',
+    unit: 'ms',
+    target: '3 ms',
+    rounds: 2,
+    measure: (side) => withHundred(side, (home) => Array.from({ length: 10 }, () => home.time('list')).slice(1)),
+  },
+  {
+    id: 'start100',
+    what: 'start 100 processes',
+    unit: 'ms',
+    target: '100 ms',
+    rounds: 4,
+    measure: (side) =>
+      side.home((home) => {
+        home.run('ping');
+        return [home.time('start', sleepers(home, 100))];
+      }),
+  },
+  {
+    id: 'restart',
+    what: 'restart → new process',
+    unit: 'ms',
+    target: '5 ms',
+    rounds: 2,
+    measure: (side) =>
+      side.home(async (home) => {
+        home.run('start', noting(home, 'exec sleep 100000'), '--interpreter', 'bash', '--name', 'noting');
+        await until(() => times(home).length === 1);
+        const found = [];
+        for (let i = 0; i < 8; i += 1) {
+          const begin = Date.now() * 1e6;
+          home.run('restart', 'noting');
+          await until(() => times(home).length === i + 2);
+          found.push((times(home).at(-1) - begin) / 1e6);
+        }
+        return found;
+      }),
+  },
+  {
+    id: 'crash',
+    what: 'exit → new process',
+    unit: 'ms',
+    target: '1 ms',
+    rounds: 2,
+    measure: (side) =>
+      side.home(async (home) => {
+        // The script notes its start; its end is the start of the next one, less what bash and date need themselves,
+        // which is the same on both sides.
+        home.run('start', noting(home, `date +%s%N >> ${home.dir}/ends`), '--interpreter', 'bash', '--name', 'crash', '--max-restarts', '1000');
+        await until(() => times(home).length > 40);
+        home.run('stop', 'crash');
+        const ends = read(path.join(home.dir, 'ends')).trim().split('\n').map(Number);
+        return times(home).slice(1, 40).map((start, i) => (start - ends[i]) / 1e6).filter((ms) => ms > 0);
+      }),
+  },
+  {
+    id: 'bulk',
+    what: 'output → log file, 64 KiB writes',
+    unit: 'MB/s',
+    target: '1000 MB/s',
+    more: true,
+    rounds: 3,
+    measure: throughput(512, 65536),
+  },
+  {
+    id: 'lines',
+    what: 'output → log file, 100-byte writes',
+    unit: 'MB/s',
+    target: 'as fast as the writer',
+    more: true,
+    rounds: 2,
+    measure: throughput(64, 100),
+  },
+  {
+    id: 'dated',
+    what: 'output → log file with a date prefix',
+    unit: 'MB/s',
+    target: '400 MB/s',
+    more: true,
+    rounds: 2,
+    measure: throughput(128, 65536, ['--time']),
+  },
+  {
+    id: 'idle',
+    what: 'idle CPU of the manager, 100 processes, 10 s',
+    unit: 'ms/s',
+    target: '0.1 wake-ups a second',
+    rounds: 1,
+    measure: (side) =>
+      withHundred(side, async (home) => {
+        const managers = home.managers();
+        const used = () => managers.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+        const before = used();
+        await new Promise((resolve) => setTimeout(resolve, 10_000));
+        return [(used() - before) * 100 + 0.01];
+      }),
+  },
+];

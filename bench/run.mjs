@@ -1,0 +1,56 @@
+// Side by side with the real pm2, in turn, in one run: `make bench` or `node run.mjs [row …]`.
+// Each figure is a median over rounds that alternate between the two, so that a machine that slows down or
+// speeds up does so for both; the ratio is what counts. Results go to out/ as JSON too.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import path from 'node:path';
+import { rows } from './rows.mjs';
+import { ours, theirs } from './sides.mjs';
+
+const wanted = process.argv.slice(2);
+const chosen = rows.filter((row) => wanted.length === 0 || wanted.some((word) => row.id.includes(word)));
+if (chosen.length === 0) {
+  console.error(`no row is called ${wanted.join(', ')}; there are: ${rows.map((row) => row.id).join(', ')}`);
+  process.exit(2);
+}
+
+const results = [];
+for (const row of chosen) {
+  process.stderr.write(`${row.what} …\n`);
+  const figures = { theirs: [], ours: [] };
+  for (let round = 0; round < (row.rounds ?? 3); round += 1) {
+    for (const side of round % 2 === 0 ? [theirs, ours] : [ours, theirs]) {
+      figures[side.name].push(...(await row.measure(side)));
+    }
+  }
+  results.push(summary(row, figures));
+}
+
+print(results);
+const out = path.join(import.meta.dirname, 'out');
+mkdirSync(out, { recursive: true });
+const machine = { cpus: cpus().length, model: cpus()[0]?.model, memory: totalmem(), kernel: release(), node: process.version };
+writeFileSync(path.join(out, 'results.json'), `${JSON.stringify({ at: new Date().toISOString(), machine, results }, null, 2)}\n`);
+
+function summary(row, figures) {
+  const theirsMedian = median(figures.theirs);
+  const oursMedian = median(figures.ours);
+  const better = row.more ? oursMedian / theirsMedian : theirsMedian / oursMedian;
+  return { id: row.id, what: row.what, unit: row.unit, theirs: theirsMedian, ours: oursMedian, better, target: row.target, samples: figures };
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return sorted.length % 2 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+function print(all) {
+  const text = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+  const head = ['', 'pm2 7', 'ours', 'times better', 'target'];
+  const lines = all.map((r) => [r.what, `${text(r.theirs)} ${r.unit}`, `${text(r.ours)} ${r.unit}`, `${text(r.better)} ×`, r.target]);
+  const widths = head.map((_, i) => Math.max(...[head, ...lines].map((line) => line[i].length)));
+  for (const line of [head, ...lines]) {
+    console.log(line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('   '));
+  }
+}
