@@ -1,0 +1,393 @@
+//! The one writer of a bucket: a task that feeds the pure [`Bucket`] from a bounded queue and acts on what comes out.
+//!
+//! It awaits nothing but its `select!`: what takes time (the store) runs beside it, one write after the other, so that
+//! a late save can never bring a deleted server back.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::bucket::{Bucket, Changes, Output, Settings};
+use super::identity::{Decision, Newcomer};
+use super::link::{ActionError, Command};
+use super::model::{AgentKind, LinkId, ServerFacts, ServerId, ServerState};
+use super::server::Report;
+use super::stored::StoredServer;
+use crate::clock::Clock;
+use crate::ids::BucketId;
+use crate::store::Catalog;
+use crate::store::catalog::ServerRecord;
+
+/// Numbers are told this often.
+const SECOND: Duration = Duration::from_secs(1);
+/// What is urgent waits this long for more of its kind.
+const COALESCE: Duration = Duration::from_millis(5);
+/// Largest state the store takes for one server.
+const MAX_SNAPSHOT: usize = 1 << 20;
+/// Inputs taken in one go before the clock is looked at again.
+const AT_ONCE: usize = 128;
+
+/// What all watchers of a bucket are told. The text is ready but for the beginning, which names the watch.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Number of this state.
+    pub rev: u64,
+    /// `"rev":…,"at":…,"servers":[…],"gone":[…]}`.
+    pub rest: Arc<str>,
+}
+
+/// A link that speaks for a server now.
+#[derive(Clone, Debug)]
+pub(super) struct Joined {
+    pub(super) server: ServerId,
+    pub(super) held_back: Arc<BTreeSet<u32>>,
+}
+
+/// How a link is admitted.
+#[derive(Debug)]
+pub(super) enum Admission {
+    Joined(Joined),
+    Wait,
+    Hidden,
+}
+
+/// Everything a link must bring.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) link: LinkId,
+    pub(super) kind: AgentKind,
+    pub(super) newcomer: Newcomer,
+    pub(super) name: String,
+    pub(super) facts: Option<ServerFacts>,
+    /// Where commands go; `None` when the link carries none.
+    pub(super) commands: Option<mpsc::Sender<Command>>,
+}
+
+type Question = Box<dyn FnOnce(&mut Bucket) + Send>;
+
+/// The closed list of what an owner hears.
+pub(super) enum Input {
+    Arrive(Box<Arrival>, oneshot::Sender<Admission>),
+    Report(ServerId, LinkId, Box<Report>, oneshot::Sender<Arc<BTreeSet<u32>>>),
+    Alive(ServerId, LinkId),
+    Hint(ServerId, u32, &'static str),
+    Detach(ServerId, LinkId, bool),
+    Command(ServerId, Command),
+    Configure(Settings),
+    Remove(ServerId, Removal, oneshot::Sender<bool>),
+    Watch(oneshot::Sender<(u64, String, broadcast::Receiver<Told>)>),
+    Ask(Question),
+    Close(oneshot::Sender<()>),
+}
+
+/// How a server is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Forgotten: linking again makes a new server.
+    Delete,
+    /// Out of sight until linked anew.
+    Hide,
+}
+
+enum Write {
+    Save(StoredServer),
+    Delete(ServerId, Option<oneshot::Sender<bool>>),
+}
+
+pub(super) struct Actor {
+    id: BucketId,
+    clock: Clock,
+    catalog: Arc<dyn Catalog>,
+    bucket: Bucket,
+    told: broadcast::Sender<Told>,
+    ports: HashMap<LinkId, mpsc::Sender<Command>>,
+    held_back: BTreeMap<ServerId, Arc<BTreeSet<u32>>>,
+    to_save: BTreeSet<ServerId>,
+    writes: VecDeque<Write>,
+    urgent_at: Option<Instant>,
+}
+
+/// How the owner came to its end.
+enum Ending {
+    /// All handles are gone.
+    Deserted,
+    Asked(oneshot::Sender<()>),
+}
+
+impl Actor {
+    pub(super) fn new(
+        id: BucketId,
+        clock: Clock,
+        catalog: Arc<dyn Catalog>,
+        told: broadcast::Sender<Told>,
+    ) -> Self {
+        Self {
+            id,
+            clock,
+            catalog,
+            bucket: Bucket::default(),
+            told,
+            ports: HashMap::new(),
+            held_back: BTreeMap::new(),
+            to_save: BTreeSet::new(),
+            writes: VecDeque::new(),
+            urgent_at: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        self.load().await;
+        let mut ticks = tokio::time::interval(SECOND);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut batch = Vec::with_capacity(AT_ONCE);
+        let mut writing: Option<BoxFuture<'static, ()>> = None;
+        let ending = loop {
+            if writing.is_none() {
+                writing = self.next_write();
+            }
+            let urgent_at = self.urgent_at;
+            tokio::select! {
+                taken = inputs.recv_many(&mut batch, AT_ONCE) => {
+                    if taken == 0 {
+                        break Ending::Deserted;
+                    }
+                    let mut asked = None;
+                    for input in batch.drain(..) {
+                        if let Input::Close(reply) = input { asked = Some(reply) } else { self.handle(input) }
+                    }
+                    if let Some(reply) = asked {
+                        break Ending::Asked(reply);
+                    }
+                }
+                _ = ticks.tick() => {
+                    self.bucket.tick(self.clock.now_ms());
+                    self.flush(false);
+                }
+                () = async { tokio::time::sleep_until(urgent_at.unwrap_or_else(Instant::now)).await },
+                    if urgent_at.is_some() => self.flush(true),
+                () = async { if let Some(write) = &mut writing { write.await } }, if writing.is_some() => writing = None,
+            }
+            self.act();
+        };
+        if let Some(write) = writing {
+            write.await;
+        }
+        while let Some(write) = self.next_write() {
+            write.await;
+        }
+        if let Ending::Asked(reply) = ending {
+            let _ = reply.send(());
+        }
+    }
+
+    async fn load(&mut self) {
+        let settings = match self.catalog.bucket(self.id).await {
+            Ok(Some(bucket)) => super::settings_of(&bucket),
+            Ok(None) => Settings::default(),
+            Err(error) => {
+                tracing::error!(bucket = %self.id, %error, "cannot read the settings of a bucket; the defaults hold");
+                Settings::default()
+            }
+        };
+        let now = self.clock.now_ms();
+        self.bucket.configure(now, settings);
+        let records = self.catalog.servers(self.id).await.unwrap_or_else(|error| {
+            tracing::error!(bucket = %self.id, %error, "cannot read the servers of a bucket; they show when they report");
+            Vec::new()
+        });
+        let stored = records.into_iter().map(super::record::from_record).collect();
+        for (server, error) in self.bucket.restore(now, stored) {
+            tracing::warn!(bucket = %self.id, %server, %error, "the last known state of a server was left out");
+        }
+        self.act();
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.clock.now_ms();
+        match input {
+            Input::Arrive(arrival, reply) => {
+                let admission = self.admit(now, *arrival);
+                let _ = reply.send(admission);
+            }
+            Input::Report(server, link, report, reply) => {
+                self.bucket.report(now, server, link, *report);
+                self.act();
+                let _ = reply.send(self.held_back.get(&server).cloned().unwrap_or_default());
+            }
+            Input::Alive(server, link) => self.bucket.alive(now, server, link),
+            Input::Hint(server, pm_id, status) => self.bucket.hint(server, pm_id, status),
+            Input::Detach(server, link, clean) => {
+                self.ports.remove(&link);
+                self.bucket.detach(now, server, link, clean);
+            }
+            Input::Command(server, command) => self.send_command(server, command),
+            Input::Configure(settings) => self.bucket.configure(now, settings),
+            Input::Remove(server, Removal::Delete, reply) => self.forget(server, Some(reply)),
+            Input::Remove(server, Removal::Hide, reply) => {
+                let known = self.bucket.hide(server);
+                let _ = reply.send(known);
+            }
+            Input::Watch(reply) => {
+                self.flush(false);
+                let (rev, servers) = self.bucket.snapshot(now);
+                let rest = format!(
+                    r#""rev":{rev},"at":{now},"servers":{servers},"plan":{}}}"#,
+                    self.bucket.usage()
+                );
+                let _ = reply.send((rev, rest, self.told.subscribe()));
+            }
+            Input::Ask(question) => question(&mut self.bucket),
+            Input::Close(_) => {}
+        }
+        if self.urgent_at.is_none() && self.bucket.is_urgent() {
+            self.urgent_at = Some(Instant::now() + COALESCE);
+        }
+    }
+
+    fn admit(&mut self, now: i64, arrival: Arrival) -> Admission {
+        let server = match self.bucket.identify(now, &arrival.newcomer) {
+            Decision::Known(server) => server,
+            Decision::New(identity) => {
+                let server = ServerId::fresh(now);
+                self.bucket.add(now, server, arrival.kind, identity);
+                tracing::info!(bucket = %self.id, %server, name = %arrival.name, "a new server was linked");
+                server
+            }
+            Decision::Wait => return Admission::Wait,
+            Decision::Hidden(_) => return Admission::Hidden,
+        };
+        let reverse = arrival.commands.is_some();
+        if let Some(port) = arrival.commands {
+            self.ports.insert(arrival.link, port);
+        }
+        self.bucket
+            .attach(now, server, arrival.link, reverse, &arrival.name, arrival.facts);
+        self.act();
+        Admission::Joined(Joined {
+            server,
+            held_back: self.held_back.get(&server).cloned().unwrap_or_default(),
+        })
+    }
+
+    fn send_command(&mut self, server: ServerId, command: Command) {
+        let refusal = match self.bucket.server(server) {
+            None => ActionError::NotLinked("unknown"),
+            Some(known) => match known.command_link().and_then(|link| self.ports.get(&link)) {
+                None if known.state() == ServerState::Online => ActionError::NoReverse,
+                None => ActionError::NotLinked(known.state().as_str()),
+                Some(port) => match port.try_send(command) {
+                    Ok(()) => return,
+                    Err(mpsc::error::TrySendError::Full(command)) => {
+                        let _ = command.reply.send(Err(ActionError::Busy));
+                        return;
+                    }
+                    Err(mpsc::error::TrySendError::Closed(command)) => {
+                        let _ = command.reply.send(Err(ActionError::NotLinked("unlinking")));
+                        return;
+                    }
+                },
+            },
+        };
+        let _ = command.reply.send(Err(refusal));
+    }
+
+    fn forget(&mut self, server: ServerId, reply: Option<oneshot::Sender<bool>>) {
+        if self.bucket.forget(server) {
+            self.held_back.remove(&server);
+            self.to_save.remove(&server);
+            self.writes.push_back(Write::Delete(server, reply));
+        } else if let Some(reply) = reply {
+            let _ = reply.send(false);
+        }
+    }
+
+    /// Does what the bucket decided.
+    fn act(&mut self) {
+        while let Some(output) = self.bucket.poll() {
+            match output {
+                Output::Save(server) => drop(self.to_save.insert(server)),
+                Output::HeldBack(server, ids) => drop(self.held_back.insert(server, Arc::new(ids))),
+                Output::State(server, state) => {
+                    tracing::info!(bucket = %self.id, %server, state = state.as_str(), "a server changed its state");
+                    if state == ServerState::Offline && self.bucket.settings().delete_offline {
+                        self.forget(server, None);
+                    }
+                }
+                Output::PlanChanged => {
+                    tracing::info!(bucket = %self.id, usage = %self.bucket.usage(), "the plan covers other processes now");
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, only_urgent: bool) {
+        self.urgent_at = None;
+        if self.told.receiver_count() == 0 {
+            self.bucket.unwatch();
+        }
+        let Some(Changes {
+            rev,
+            at,
+            servers,
+            gone,
+        }) = self.bucket.flush(self.clock.now_ms(), only_urgent)
+        else {
+            return;
+        };
+        let servers = Value::Array(servers.into_iter().map(Value::Object).collect());
+        let rest = format!(
+            r#""rev":{rev},"at":{at},"servers":{servers},"gone":{}}}"#,
+            json!(gone)
+        );
+        // Whoever left meanwhile is no error.
+        let _ = self.told.send(Told {
+            rev,
+            rest: rest.into(),
+        });
+    }
+
+    /// The next write to the store, as a future that does it. One at a time.
+    fn next_write(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let write = match self.writes.pop_front() {
+            Some(write) => write,
+            None => {
+                let server = self.to_save.pop_first()?;
+                let mut stored = self.bucket.stored(self.clock.now_ms(), server)?;
+                if stored.snapshot.len() > MAX_SNAPSHOT {
+                    tracing::warn!(%server, bytes = stored.snapshot.len(), "a server's state is too large to keep over a restart");
+                    stored.snapshot.clear();
+                }
+                Write::Save(stored)
+            }
+        };
+        let (catalog, bucket) = (self.catalog.clone(), self.id);
+        Some(
+            async move {
+                match write {
+                    Write::Save(stored) => {
+                        let record: ServerRecord = super::record::to_record(bucket, stored);
+                        let server = record.id;
+                        if let Err(error) = catalog.upsert_server(record).await {
+                            tracing::error!(%bucket, %server, %error, "cannot keep the state of a server");
+                        }
+                    }
+                    Write::Delete(server, reply) => {
+                        let done = catalog.delete_server(bucket, server).await;
+                        if let Err(error) = &done {
+                            tracing::error!(%bucket, %server, %error, "cannot delete a server from the store");
+                        }
+                        if let Some(reply) = reply {
+                            let _ = reply.send(true);
+                        }
+                    }
+                }
+            }
+            .boxed(),
+        )
+    }
+}

@@ -1,0 +1,410 @@
+//! What one bucket looks like this second: every decision about it, and nothing that acts. Pure.
+//!
+//! `handle`-like methods take what came in, with the time; [`Bucket::poll`] tells what to do about it;
+//! [`Bucket::flush`] and [`Bucket::snapshot`] yield what watchers are to be told.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde_json::{Value, json};
+
+use super::identity::{self, Decision, Newcomer};
+use super::model::{AgentKind, LinkId, Millis, Object, ServerFacts, ServerId, ServerState};
+use super::server::{Effect, Identity, Link, Report, Server};
+use super::stored::{StoredError, StoredServer};
+use super::view;
+use crate::plans::{self, Candidate, Plan};
+
+/// No data for so long: offline, unless the bucket says otherwise.
+pub const OFFLINE_AFTER: Millis = 120_000;
+/// The store hears of a server that only got older this often.
+const SAVE_EVERY: Millis = 60_000;
+
+/// What the bucket's owner has set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many processes may be watched.
+    pub plan: Plan,
+    /// Silence that makes a server offline.
+    pub offline_after: Millis,
+    /// A server that goes offline is forgotten: for hosts that come and go.
+    pub delete_offline: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            plan: Plan::Unlimited,
+            offline_after: OFFLINE_AFTER,
+            delete_offline: false,
+        }
+    }
+}
+
+/// Something to be done, or told, because of what came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write this server to the store.
+    Save(ServerId),
+    /// Its state changed.
+    State(ServerId, ServerState),
+    /// The entries of this server that the plan holds back are now these ids.
+    HeldBack(ServerId, BTreeSet<u32>),
+    /// The set of held back entries of the whole bucket changed.
+    PlanChanged,
+}
+
+/// Changes to be told to everybody who watches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    /// Number of this state; one more than the one before.
+    pub rev: u64,
+    /// When it was taken.
+    pub at: Millis,
+    /// Changed servers, each with what changed.
+    pub servers: Vec<Object>,
+    /// Servers that are no more.
+    pub gone: Vec<ServerId>,
+}
+
+/// The live state of one bucket.
+#[derive(Debug, Default)]
+pub struct Bucket {
+    settings: Settings,
+    servers: BTreeMap<ServerId, Server>,
+    saved: BTreeMap<ServerId, Millis>,
+    gone: Vec<ServerId>,
+    rev: u64,
+    watched: bool,
+    /// Some server may be urgent: spares a look at all of them after each report.
+    urgent: bool,
+    outputs: VecDeque<Output>,
+}
+
+impl Bucket {
+    /// An empty bucket.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
+    /// Puts back what the store knew. Errors concern details that could not be read.
+    pub fn restore(&mut self, now: Millis, stored: Vec<StoredServer>) -> Vec<(ServerId, StoredError)> {
+        let mut errors = Vec::new();
+        for one in stored {
+            let (mut server, outcome) = Server::from_stored(one);
+            server.settle(now, self.settings.offline_after);
+            if let Err(error) = outcome {
+                errors.push((server.id, error));
+            }
+            self.saved.insert(server.id, now);
+            self.servers.insert(server.id, server);
+        }
+        self.apply_plan();
+        errors
+    }
+
+    /// Changes the rules; they hold at once.
+    pub fn configure(&mut self, now: Millis, settings: Settings) {
+        if self.settings != settings {
+            self.settings = settings;
+            self.apply_plan();
+            self.tick(now);
+        }
+    }
+
+    /// The rules in force.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// For whom a new link speaks.
+    pub fn identify(&self, now: Millis, newcomer: &Newcomer) -> Decision {
+        identity::decide(now, self.servers.values(), newcomer)
+    }
+
+    /// Adds a server that nobody knew.
+    pub fn add(&mut self, now: Millis, id: ServerId, kind: AgentKind, identity: Identity) {
+        self.servers
+            .entry(id)
+            .or_insert_with(|| Server::new(id, kind, identity, now));
+    }
+
+    /// A link begins to speak for `id`. A hidden server shows again: only one that was linked anew gets here.
+    pub fn attach(
+        &mut self,
+        now: Millis,
+        id: ServerId,
+        link: LinkId,
+        reverse: bool,
+        name: &str,
+        facts: Option<ServerFacts>,
+    ) {
+        let Some(server) = self.servers.get_mut(&id) else {
+            return;
+        };
+        server.links.insert(
+            link,
+            Link {
+                last_report: None,
+                reverse,
+            },
+        );
+        server.ended = None;
+        server.hidden = false;
+        server.dirty = true;
+        server.urgent = true;
+        server.report(
+            now,
+            link,
+            Report {
+                name: Some(name.to_owned()),
+                facts,
+                processes: None,
+            },
+        );
+        self.settle(now, id);
+        self.outputs.push_back(Output::Save(id));
+    }
+
+    /// What an agent says.
+    pub fn report(&mut self, now: Millis, id: ServerId, link: LinkId, report: Report) {
+        let Some(server) = self.servers.get_mut(&id).filter(|s| s.links.contains_key(&link)) else {
+            return;
+        };
+        let Effect {
+            membership,
+            worth_saving,
+        } = server.report(now, link, report);
+        if membership {
+            self.apply_plan();
+        }
+        if membership || worth_saving {
+            self.outputs.push_back(Output::Save(id));
+        }
+        self.settle(now, id);
+    }
+
+    /// Data came in that says nothing about processes.
+    pub fn alive(&mut self, now: Millis, id: ServerId, link: LinkId) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.alive(now, link);
+        }
+        self.settle(now, id);
+    }
+
+    /// An event says that a process is now `status`; shown at once, corrected by the next report.
+    pub fn hint(&mut self, id: ServerId, pm_id: u32, status: &str) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.hint(pm_id, status);
+            self.urgent |= server.urgent;
+        }
+    }
+
+    /// Whether commands can be sent on `link`.
+    pub fn set_reverse(&mut self, id: ServerId, link: LinkId, reverse: bool) {
+        if let Some(server) = self.servers.get_mut(&id)
+            && let Some(link) = server.links.get_mut(&link)
+            && link.reverse != reverse
+        {
+            link.reverse = reverse;
+            server.dirty = true;
+            server.urgent = true;
+            self.urgent = true;
+        }
+    }
+
+    /// A link ended; `clean` when the agent said goodbye.
+    pub fn detach(&mut self, now: Millis, id: ServerId, link: LinkId, clean: bool) {
+        let Some(server) = self.servers.get_mut(&id) else {
+            return;
+        };
+        if server.links.remove(&link).is_none() {
+            return;
+        }
+        server.dirty = true;
+        if server.links.is_empty() {
+            server.ended = Some((now, clean));
+            self.outputs.push_back(Output::Save(id));
+        }
+        self.settle(now, id);
+    }
+
+    /// Time goes by.
+    pub fn tick(&mut self, now: Millis) {
+        let ids: Vec<_> = self.servers.keys().copied().collect();
+        for id in ids {
+            self.settle(now, id);
+            let saved = self.saved.get(&id).copied().unwrap_or(0);
+            if self.servers[&id].last_seen > saved && now.saturating_sub(saved) >= SAVE_EVERY {
+                self.outputs.push_back(Output::Save(id));
+            }
+        }
+    }
+
+    /// Forgets a server; its processes free their places at once.
+    pub fn forget(&mut self, id: ServerId) -> bool {
+        let known = self.servers.remove(&id).is_some();
+        if known {
+            self.saved.remove(&id);
+            self.gone.push(id);
+            self.urgent = true;
+            self.apply_plan();
+        }
+        known
+    }
+
+    /// Hides a server until it is linked anew: it leaves every list, its links no longer count.
+    pub fn hide(&mut self, id: ServerId) -> bool {
+        let Some(server) = self.servers.get_mut(&id) else {
+            return false;
+        };
+        server.hidden = true;
+        server.links.clear();
+        server.processes.clear();
+        server.told = None;
+        self.gone.push(id);
+        self.urgent = true;
+        self.apply_plan();
+        self.outputs.push_back(Output::Save(id));
+        true
+    }
+
+    /// Next thing to do, until there is none.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The server to be written, as of `now`.
+    pub fn stored(&mut self, now: Millis, id: ServerId) -> Option<StoredServer> {
+        let server = self.servers.get(&id)?;
+        self.saved.insert(id, now);
+        Some(server.to_stored())
+    }
+
+    /// Whether something must be told at once.
+    pub fn is_urgent(&self) -> bool {
+        self.watched && self.urgent
+    }
+
+    /// What changed since the last time; `only_urgent` leaves mere numbers for the next second.
+    pub fn flush(&mut self, now: Millis, only_urgent: bool) -> Option<Changes> {
+        self.urgent = false;
+        if !self.watched {
+            self.gone.clear();
+            return None;
+        }
+        let servers: Vec<Object> = self
+            .servers
+            .values_mut()
+            .filter(|s| !s.hidden && s.dirty && (s.urgent || !only_urgent))
+            .filter_map(Server::take_changes)
+            .collect();
+        if servers.is_empty() && self.gone.is_empty() {
+            return None;
+        }
+        self.rev += 1;
+        Some(Changes {
+            rev: self.rev,
+            at: now,
+            servers,
+            gone: std::mem::take(&mut self.gone),
+        })
+    }
+
+    /// The whole state as of the last flush, for somebody who begins to watch. Flush first, for the others.
+    pub fn snapshot(&mut self, now: Millis) -> (u64, Value) {
+        self.watched = true;
+        let mut all = Vec::new();
+        for server in self.servers.values_mut().filter(|s| !s.hidden) {
+            if server.told.is_none() || server.dirty {
+                server.take_changes();
+            }
+            if let Some(told) = &server.told {
+                all.push(Value::Object(view::whole(server, told, Some(now))));
+            }
+        }
+        (self.rev, Value::Array(all))
+    }
+
+    /// Nobody watches any more: nothing needs to be remembered for them.
+    pub fn unwatch(&mut self) {
+        self.watched = false;
+        for server in self.servers.values_mut() {
+            server.told = None;
+        }
+    }
+
+    /// Servers that show, in the order of their ids.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.servers.values().filter(|s| !s.hidden)
+    }
+
+    /// One server, hidden or not.
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.get(&id)
+    }
+
+    /// The bucket's use of its plan.
+    pub fn usage(&self) -> Value {
+        let used = self
+            .servers()
+            .map(|s| s.processes().filter(|p| counts(&p.facts.name)).count())
+            .sum::<usize>();
+        let held_back = self.servers().map(|s| s.held_back().count()).sum::<usize>();
+        json!({ "limit": self.settings.plan.limit(), "used": used + held_back, "over_plan": held_back })
+    }
+
+    fn settle(&mut self, now: Millis, id: ServerId) {
+        let offline_after = self.settings.offline_after;
+        let Some(server) = self.servers.get_mut(&id).filter(|s| !s.hidden) else {
+            return;
+        };
+        if server.settle(now, offline_after) {
+            self.outputs.push_back(Output::State(id, server.state));
+        }
+        self.urgent |= server.urgent;
+    }
+
+    /// Decides anew which entries the plan covers.
+    fn apply_plan(&mut self) {
+        let candidates = self.servers.values().filter(|s| !s.hidden).flat_map(|server| {
+            server.processes.iter().map(|(key, entry)| Candidate {
+                key: (server.id, key.clone()),
+                name: &entry.now.facts.name,
+                first_seen: entry.first_seen,
+            })
+        });
+        let over = plans::over_plan(self.settings.plan, candidates);
+        let mut any = false;
+        for server in self.servers.values_mut() {
+            let mut changed = false;
+            for (key, entry) in &mut server.processes {
+                let is_over = !over.is_empty() && over.contains(&(server.id, key.clone()));
+                changed |= is_over != entry.over_plan;
+                entry.over_plan = is_over;
+            }
+            if changed {
+                server.dirty = true;
+                server.urgent = true;
+                self.urgent = true;
+                any = true;
+                let held = server
+                    .processes
+                    .iter()
+                    .filter(|(_, e)| e.over_plan)
+                    .map(|(k, _)| k.pm_id())
+                    .collect();
+                self.outputs.push_back(Output::HeldBack(server.id, held));
+            }
+        }
+        if any {
+            self.outputs.push_back(Output::PlanChanged);
+        }
+    }
+}
+
+fn counts(name: &str) -> bool {
+    !plans::FREE_MODULES.contains(&name)
+}

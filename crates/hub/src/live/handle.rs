@@ -1,0 +1,404 @@
+//! Handles to the live state: what everybody else in the hub holds.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::actor::{Actor, Admission, Arrival, Input, Removal, Told};
+use super::bucket::{Bucket, Settings};
+use super::event::HubEvent;
+use super::identity::Newcomer;
+use super::link::{ActionError, Command, Request, WAITING_COMMANDS};
+use super::logs::LogTap;
+use super::model::{AgentKind, LinkId, ServerFacts, ServerId};
+use super::server::Report;
+use crate::clock::Clock;
+use crate::ids::BucketId;
+use crate::store::Catalog;
+
+/// Inputs that wait for a bucket's owner. When it is full, links wait: their sockets, not our memory, hold what comes.
+const INPUTS: usize = 1024;
+/// Changes kept for a watcher that is slow; one that is slower gets a fresh snapshot.
+const TOLD: usize = 64;
+/// Events kept for a listener that is slow.
+const EVENTS: usize = 1024;
+
+/// The live state of every bucket. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Live(Arc<Parts>);
+
+struct Parts {
+    catalog: Arc<dyn Catalog>,
+    clock: Clock,
+    buckets: Mutex<HashMap<BucketId, BucketHandle>>,
+    next_link: AtomicU64,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// Nothing runs until a bucket is asked for. Needs a tokio runtime then.
+    pub fn start(catalog: Arc<dyn Catalog>, clock: Clock) -> Self {
+        let parts = Parts {
+            catalog,
+            clock,
+            buckets: Mutex::default(),
+            next_link: AtomicU64::new(1),
+        };
+        Self(Arc::new(parts))
+    }
+
+    /// The bucket with this id, which the caller knows to exist; its owner starts when first asked for.
+    pub fn bucket(&self, id: BucketId) -> BucketHandle {
+        let mut buckets = self.0.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = buckets.entry(id).or_insert_with(|| self.spawn(id));
+        if handle.inputs.is_closed() {
+            *handle = self.spawn(id);
+        }
+        handle.clone()
+    }
+
+    fn spawn(&self, id: BucketId) -> BucketHandle {
+        let (inputs, queue) = mpsc::channel(INPUTS);
+        let told = broadcast::Sender::new(TOLD);
+        let actor = Actor::new(id, self.0.clock.clone(), self.0.catalog.clone(), told);
+        tokio::spawn(actor.run(queue));
+        BucketHandle {
+            id,
+            inputs,
+            events: broadcast::Sender::new(EVENTS),
+            taps: Arc::default(),
+        }
+    }
+
+    /// A bucket's settings changed, or the bucket is gone: takes it up at once.
+    pub async fn bucket_changed(&self, id: BucketId) {
+        match self.0.catalog.bucket(id).await {
+            Ok(Some(bucket)) => {
+                let _ = self
+                    .bucket(id)
+                    .inputs
+                    .send(Input::Configure(super::settings_of(&bucket)))
+                    .await;
+            }
+            Ok(None) => {
+                let gone = self
+                    .0
+                    .buckets
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&id);
+                if let Some(bucket) = gone {
+                    bucket.close().await;
+                }
+            }
+            Err(error) => {
+                tracing::error!(bucket = %id, %error, "cannot read the new settings of a bucket; the old ones hold");
+            }
+        }
+    }
+
+    /// A number for a new connection of an agent.
+    pub fn next_link(&self) -> LinkId {
+        LinkId(self.0.next_link.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Writes what the store does not know yet and ends every owner.
+    pub async fn close(&self) {
+        let buckets: Vec<_> = {
+            let mut buckets = self.0.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+            buckets.drain().map(|(_, bucket)| bucket).collect()
+        };
+        for bucket in buckets {
+            bucket.close().await;
+        }
+    }
+}
+
+/// The owner of the bucket is gone: the bucket was deleted, or the hub stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bucket is closed")]
+pub struct Closed;
+
+/// One bucket's live state.
+#[derive(Clone)]
+pub struct BucketHandle {
+    id: BucketId,
+    inputs: mpsc::Sender<Input>,
+    events: broadcast::Sender<Arc<HubEvent>>,
+    taps: Arc<Mutex<HashMap<ServerId, Arc<LogTap>>>>,
+}
+
+impl std::fmt::Debug for BucketHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BucketHandle")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a link was received.
+#[derive(Debug)]
+pub enum Received {
+    /// It speaks for a server.
+    Joined(Link),
+    /// Not known yet for whom it speaks: try again with its next report.
+    Wait,
+    /// Its server is hidden until it is linked anew.
+    Hidden,
+}
+
+/// What a link brings along.
+#[derive(Debug)]
+pub struct Caller {
+    /// Number from [`Live::next_link`].
+    pub link: LinkId,
+    /// Which kind of agent.
+    pub kind: AgentKind,
+    /// For whom it speaks.
+    pub newcomer: Newcomer,
+    /// Name of the server.
+    pub name: String,
+    /// Facts, if told already.
+    pub facts: Option<ServerFacts>,
+    /// Where commands go; `None` when this link carries none.
+    pub commands: Option<mpsc::Sender<Command>>,
+}
+
+impl BucketHandle {
+    /// The bucket's id.
+    pub fn id(&self) -> BucketId {
+        self.id
+    }
+
+    /// A queue for the commands of one link.
+    pub fn command_queue() -> (mpsc::Sender<Command>, mpsc::Receiver<Command>) {
+        mpsc::channel(WAITING_COMMANDS)
+    }
+
+    /// A link asks to speak for a server.
+    pub async fn receive(&self, caller: Caller) -> Result<Received, Closed> {
+        let Caller {
+            link,
+            kind,
+            newcomer,
+            name,
+            facts,
+            commands,
+        } = caller;
+        let arrival = Box::new(Arrival {
+            link,
+            kind,
+            newcomer,
+            name,
+            facts,
+            commands,
+        });
+        let admission = self.call(|reply| Input::Arrive(arrival, reply)).await?;
+        Ok(match admission {
+            Admission::Wait => Received::Wait,
+            Admission::Hidden => Received::Hidden,
+            Admission::Joined(joined) => Received::Joined(Link {
+                bucket: self.clone(),
+                server: joined.server,
+                id: link,
+                held_back: joined.held_back,
+                tap: self.tap(joined.server),
+                ended: false,
+            }),
+        })
+    }
+
+    /// Asks a server to do something. Resolves when it answered, refused, or after `patience`.
+    pub async fn command(
+        &self,
+        server: ServerId,
+        request: Request,
+        patience: Duration,
+    ) -> Result<Value, ActionError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = |_| ActionError::NotLinked("deleted");
+        self.inputs
+            .send(Input::Command(server, Command { request, reply }))
+            .await
+            .map_err(|_| gone(Closed))?;
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(ActionError::LinkLost),
+            Err(_) => Err(ActionError::Timeout(patience.as_secs())),
+        }
+    }
+
+    /// Asks the owner something. The closure runs on the owner's task: it must be quick.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Bucket) -> T + Send + 'static,
+    ) -> Result<T, Closed> {
+        self.call(|reply| {
+            Input::Ask(Box::new(move |bucket| {
+                let _ = reply.send(question(bucket));
+            }))
+        })
+        .await
+    }
+
+    /// Takes a server away; `false` when it is not there. Durable when it resolves, for [`Removal::Delete`].
+    pub async fn remove(&self, server: ServerId, how: Removal) -> Result<bool, Closed> {
+        let known = self.call(|reply| Input::Remove(server, how, reply)).await?;
+        self.taps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&server);
+        Ok(known)
+    }
+
+    /// Begins to follow the bucket: the whole state (`rev`, and the text after the watch's name), then its changes.
+    pub async fn watch(&self) -> Result<(u64, String, broadcast::Receiver<Told>), Closed> {
+        self.call(Input::Watch).await
+    }
+
+    /// Listens to what happens in the bucket.
+    pub fn events(&self) -> broadcast::Receiver<Arc<HubEvent>> {
+        self.events.subscribe()
+    }
+
+    /// Whether anybody listens: lets a publisher skip the making of an event.
+    pub fn has_listeners(&self) -> bool {
+        self.events.receiver_count() > 0
+    }
+
+    /// Tells listeners; never waits.
+    pub fn publish(&self, event: HubEvent) {
+        // Nobody there is no error.
+        let _ = self.events.send(Arc::new(event));
+    }
+
+    /// The log lines of a server that exists.
+    pub fn tap(&self, server: ServerId) -> Arc<LogTap> {
+        self.taps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(server)
+            .or_default()
+            .clone()
+    }
+
+    /// Changes the rules without a look at the catalog.
+    pub async fn configure(&self, settings: Settings) -> Result<(), Closed> {
+        self.inputs
+            .send(Input::Configure(settings))
+            .await
+            .map_err(|_| Closed)
+    }
+
+    async fn close(&self) {
+        let _ = self.call(Input::Close).await;
+    }
+
+    async fn call<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Result<T, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(input(reply)).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+}
+
+/// A link that speaks for a server. Dropped without [`Link::end`], it counts as broken.
+#[derive(Debug)]
+pub struct Link {
+    bucket: BucketHandle,
+    server: ServerId,
+    id: LinkId,
+    held_back: Arc<BTreeSet<u32>>,
+    tap: Arc<LogTap>,
+    ended: bool,
+}
+
+impl Link {
+    /// The server it speaks for.
+    pub fn server(&self) -> ServerId {
+        self.server
+    }
+
+    /// Its number.
+    pub fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// The server's log lines.
+    pub fn tap(&self) -> &Arc<LogTap> {
+        &self.tap
+    }
+
+    /// The bucket.
+    pub fn bucket(&self) -> &BucketHandle {
+        &self.bucket
+    }
+
+    /// Tells what the server looks like. When it resolves, [`Link::is_held_back`] knows what the plan says to it.
+    pub async fn report(&mut self, report: Report) -> Result<(), Closed> {
+        let (server, id) = (self.server, self.id);
+        self.held_back = self
+            .bucket
+            .call(|reply| Input::Report(server, id, Box::new(report), reply))
+            .await?;
+        Ok(())
+    }
+
+    /// Whether the plan holds this entry back: nothing of it is stored or passed on.
+    pub fn is_held_back(&self, pm_id: u32) -> bool {
+        self.held_back.contains(&pm_id)
+    }
+
+    /// Data came in that changes no state.
+    pub async fn alive(&self) -> Result<(), Closed> {
+        self.bucket
+            .inputs
+            .send(Input::Alive(self.server, self.id))
+            .await
+            .map_err(|_| Closed)
+    }
+
+    /// An event says how an entry is now; the next report corrects it.
+    pub async fn hint(&self, pm_id: u32, status: &'static str) -> Result<(), Closed> {
+        self.bucket
+            .inputs
+            .send(Input::Hint(self.server, pm_id, status))
+            .await
+            .map_err(|_| Closed)
+    }
+
+    /// The link ends; `clean` when the agent said goodbye.
+    pub async fn end(mut self, clean: bool) {
+        self.ended = true;
+        let _ = self
+            .bucket
+            .inputs
+            .send(Input::Detach(self.server, self.id, clean))
+            .await;
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let (inputs, server, id) = (self.bucket.inputs.clone(), self.server, self.id);
+        // A full queue must not lose the end of a link, and drop cannot wait.
+        if let Err(mpsc::error::TrySendError::Full(input)) = inputs.try_send(Input::Detach(server, id, false))
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                let _ = inputs.send(input).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Which server is this? Pure.
+//!
+//! A name is only a label. Our agent brings a stored machine id; a clone of a machine's image shows the same id, and is
+//! told apart by being alive at the same time with another boot.
+//! PM2's agents store nothing and make a new random id at each start, so a newcomer is compared with what is known:
+//! the id, then the unique ids of its processes (they outlive the agent), then name, host and user. A newcomer
+//! that looks like a server which still talks is kept waiting until the other either falls silent (it was a restart)
+//! or speaks again (it is a second server).
+
+use std::collections::BTreeSet;
+
+use super::model::{AgentKind, Millis, ServerId};
+use super::server::{Identity, Server};
+
+/// How long a newcomer waits to see whether its look-alike still talks.
+pub const SETTLE: Millis = 3_000;
+/// A report of the look-alike so soon after the newcomer's first may have been under way already.
+const OVERLAP: Millis = 700;
+/// Links that carried nothing for so long do not make their server alive.
+const TALKING: Millis = 2_500;
+
+/// What a new link tells about whom it speaks for.
+#[derive(Clone, Debug)]
+pub enum Newcomer {
+    /// Our agent's greeting.
+    Machine {
+        /// Stored on the machine.
+        machine: String,
+        /// Identifies `$PM2_HOME` on it.
+        home: String,
+        /// Boot of the machine.
+        boot: String,
+        /// The user linked it anew, on purpose.
+        relinked: bool,
+    },
+    /// The first status of a PM2 agent.
+    Told {
+        /// When its first status came.
+        since: Millis,
+        /// Machine name.
+        name: String,
+        /// Host name.
+        hostname: String,
+        /// User the agent runs as.
+        username: Option<String>,
+        /// Random id of the agent process.
+        unique_id: Option<String>,
+        /// Unique ids of its processes.
+        processes: BTreeSet<String>,
+        /// `Some(true)`: the agent was started by `pm2 link`; `Some(false)`: with its daemon; `None`: not known yet.
+        relinked: Option<bool>,
+    },
+}
+
+/// What to do with a newcomer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is this server.
+    Known(ServerId),
+    /// Nobody knows it; make a server with this identity.
+    New(Identity),
+    /// Ask again with its next report.
+    Wait,
+    /// It is this server, which is hidden until it is linked anew.
+    Hidden(ServerId),
+}
+
+/// Decides for whom `newcomer` speaks.
+pub(super) fn decide<'a>(
+    now: Millis,
+    servers: impl Iterator<Item = &'a Server> + Clone,
+    newcomer: &Newcomer,
+) -> Decision {
+    match newcomer {
+        Newcomer::Machine {
+            machine,
+            home,
+            boot,
+            relinked,
+        } => decide_machine(now, servers, machine, home, boot, *relinked),
+        Newcomer::Told { .. } => decide_told(now, servers, newcomer),
+    }
+}
+
+fn decide_machine<'a>(
+    now: Millis,
+    servers: impl Iterator<Item = &'a Server> + Clone,
+    machine: &str,
+    home: &str,
+    boot: &str,
+    relinked: bool,
+) -> Decision {
+    let same = servers.filter(
+        |s| matches!(&s.identity, Identity::Machine { machine: m, home: h, .. } if m == machine && h == home),
+    );
+    let admit = |server: &Server| {
+        if server.hidden && !relinked {
+            Decision::Hidden(server.id)
+        } else {
+            Decision::Known(server.id)
+        }
+    };
+    // The clone that was told apart before stays apart.
+    let cloned =
+        |s: &&Server| matches!(&s.identity, Identity::Machine { clone_of_boot: Some(b), .. } if b == boot);
+    if let Some(server) = same.clone().find(cloned) {
+        return admit(server);
+    }
+    let original = same.clone().find(|s| {
+        matches!(
+            &s.identity,
+            Identity::Machine {
+                clone_of_boot: None,
+                ..
+            }
+        )
+    });
+    match original {
+        None => Decision::New(identity(machine, home, None)),
+        Some(server) if server.facts.unique_id.as_deref() == Some(boot) || !talking(now, server) => {
+            admit(server)
+        }
+        Some(_) => Decision::New(identity(machine, home, Some(boot.to_owned()))),
+    }
+}
+
+fn identity(machine: &str, home: &str, clone_of_boot: Option<String>) -> Identity {
+    Identity::Machine {
+        machine: machine.to_owned(),
+        home: home.to_owned(),
+        clone_of_boot,
+    }
+}
+
+fn decide_told<'a>(
+    now: Millis,
+    servers: impl Iterator<Item = &'a Server> + Clone,
+    newcomer: &Newcomer,
+) -> Decision {
+    let Newcomer::Told {
+        since,
+        name,
+        hostname,
+        username,
+        unique_id,
+        processes,
+        relinked,
+    } = newcomer
+    else {
+        return Decision::Wait;
+    };
+    let known = servers.filter(|s| s.kind == AgentKind::Pm2);
+    if let Some(server) = known
+        .clone()
+        .find(|s| unique_id.as_ref().is_some_and(|id| s.agents.contains(id)))
+    {
+        return if server.hidden {
+            Decision::Hidden(server.id)
+        } else {
+            Decision::Known(server.id)
+        };
+    }
+
+    // Two agents of one daemon report the very same processes; two daemons never do.
+    let here = known.filter(|s| s.facts.hostname == *hostname && s.facts.username == *username);
+    let shared = |s: &Server| {
+        s.processes
+            .values()
+            .filter_map(|e| e.now.facts.unique_id.as_ref())
+            .any(|id| processes.contains(id))
+    };
+    let mut waiting = None;
+    let mut candidates: Vec<_> = here
+        .map(|s| (shared(s), s.name == *name, s))
+        .filter(|(shared, named, _)| *shared || *named)
+        .collect();
+    candidates.sort_by_key(|(shared, named, s)| std::cmp::Reverse((*shared, *named, s.last_seen)));
+    for (shared, _, server) in candidates {
+        if server.hidden {
+            match relinked {
+                Some(true) => return Decision::Known(server.id),
+                Some(false) => return Decision::Hidden(server.id),
+                None => return Decision::Wait,
+            }
+        }
+        if shared || !talking(now, server) {
+            return Decision::Known(server.id);
+        }
+        let spoke_since = server
+            .links
+            .values()
+            .filter_map(|l| l.last_report)
+            .any(|at| at > since + OVERLAP);
+        if spoke_since {
+            continue; // Both talk: two servers.
+        }
+        if now.saturating_sub(*since) < SETTLE {
+            waiting = Some(Decision::Wait);
+        } else {
+            return Decision::Known(server.id);
+        }
+    }
+    waiting.unwrap_or(Decision::New(Identity::Told))
+}
+
+/// Whether one of its links carried a report a moment ago.
+fn talking(now: Millis, server: &Server) -> bool {
+    server
+        .links
+        .values()
+        .filter_map(|l| l.last_report)
+        .any(|at| now.saturating_sub(at) < TALKING)
+}

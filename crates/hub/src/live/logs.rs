@@ -1,0 +1,225 @@
+//! Live log lines of one server: who wants them, and the lines themselves.
+//!
+//! Lines pass here without going through the bucket's owner: there may be many, and they change no state. The agent is
+//! asked to send them only while somebody watches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{broadcast, watch};
+
+use super::model::{LinkId, Millis, ServerId};
+
+/// Batches kept for a watcher that is slow; beyond that it loses the oldest, and is told how many.
+const BATCHES: usize = 64;
+
+/// One line, or a piece of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When it was written.
+    pub at: Millis,
+    /// Which entry wrote it.
+    pub pm_id: u32,
+    /// Its app.
+    pub app: Arc<str>,
+    /// `true` for stderr.
+    pub err: bool,
+    /// The text, without the line end.
+    pub text: String,
+}
+
+/// Lines that came together.
+#[derive(Clone, Debug)]
+pub struct LogBatch {
+    /// Where from.
+    pub server: ServerId,
+    /// Name of the server.
+    pub server_name: Arc<str>,
+    /// The lines, oldest first.
+    pub lines: Vec<LogLine>,
+    /// Lines that were lost on the way here.
+    pub dropped: u64,
+}
+
+/// Which apps somebody wants to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// Everything of this server.
+    pub all: bool,
+    /// These apps.
+    pub apps: BTreeSet<String>,
+}
+
+impl Interest {
+    /// Nobody reads.
+    pub fn is_none(&self) -> bool {
+        !self.all && self.apps.is_empty()
+    }
+
+    /// Whether lines of `app` are wanted.
+    pub fn wants(&self, app: &str) -> bool {
+        self.all || self.apps.contains(app)
+    }
+}
+
+/// The place where the lines of one server come by.
+#[derive(Debug)]
+pub struct LogTap {
+    lines: broadcast::Sender<Arc<LogBatch>>,
+    interest: watch::Sender<Interest>,
+    watchers: Mutex<BTreeMap<u64, Option<String>>>,
+    next: AtomicU64,
+    /// The link that carried the latest report: only this one acts on the interest.
+    current: AtomicU64,
+}
+
+impl Default for LogTap {
+    fn default() -> Self {
+        Self {
+            lines: broadcast::Sender::new(BATCHES),
+            interest: watch::Sender::new(Interest::default()),
+            watchers: Mutex::default(),
+            next: AtomicU64::new(0),
+            current: AtomicU64::new(u64::MAX),
+        }
+    }
+}
+
+impl LogTap {
+    /// Begins to watch one app, or everything, until the guard is dropped.
+    pub fn watch(self: &Arc<Self>, app: Option<String>) -> LogWatch {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let lines = self.lines.subscribe();
+        self.change(|watchers| drop(watchers.insert(id, app.clone())));
+        LogWatch {
+            tap: self.clone(),
+            id,
+            app,
+            lines,
+        }
+    }
+
+    /// Hands lines to whoever watches; never waits.
+    pub fn give(&self, batch: LogBatch) {
+        // Nobody there is no error.
+        let _ = self.lines.send(Arc::new(batch));
+    }
+
+    /// What is wanted, now and when it changes.
+    pub fn interest(&self) -> watch::Receiver<Interest> {
+        self.interest.subscribe()
+    }
+
+    /// Notes that `link` speaks for the server now; `true` when another one did before.
+    pub fn take_over(&self, link: LinkId) -> bool {
+        self.current.swap(link.0, Ordering::Relaxed) != link.0
+    }
+
+    /// Whether `link` speaks for the server.
+    pub fn is_current(&self, link: LinkId) -> bool {
+        self.current.load(Ordering::Relaxed) == link.0
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut BTreeMap<u64, Option<String>>)) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        edit(&mut watchers);
+        let interest = Interest {
+            all: watchers.values().any(Option::is_none),
+            apps: watchers.values().flatten().cloned().collect(),
+        };
+        self.interest.send_if_modified(|now| {
+            let changed = *now != interest;
+            *now = interest;
+            changed
+        });
+    }
+}
+
+/// Somebody who watches; dropping it ends that.
+#[derive(Debug)]
+pub struct LogWatch {
+    tap: Arc<LogTap>,
+    id: u64,
+    app: Option<String>,
+    lines: broadcast::Receiver<Arc<LogBatch>>,
+}
+
+/// What a watcher gets.
+#[derive(Clone, Debug)]
+pub enum LogNews {
+    /// Lines; some of the batch may be of other apps (see [`LogWatch::wants`]).
+    Lines(Arc<LogBatch>),
+    /// The watcher was slow and lost so many batches.
+    Lost(u64),
+}
+
+impl LogWatch {
+    /// The next lines; `None` when there will be none any more.
+    pub async fn next(&mut self) -> Option<LogNews> {
+        match self.lines.recv().await {
+            Ok(batch) => Some(LogNews::Lines(batch)),
+            Err(broadcast::error::RecvError::Lagged(lost)) => Some(LogNews::Lost(lost)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// Whether this watcher asked for `app`.
+    pub fn wants(&self, app: &str) -> bool {
+        self.app.as_deref().is_none_or(|wanted| wanted == app)
+    }
+}
+
+impl Drop for LogWatch {
+    fn drop(&mut self) {
+        self.tap.change(|watchers| drop(watchers.remove(&self.id)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interest_follows_the_watchers() {
+        let tap = Arc::new(LogTap::default());
+        let interest = tap.interest();
+        assert!(interest.borrow().is_none());
+        let one = tap.watch(Some("api".into()));
+        let two = tap.watch(Some("api".into()));
+        assert!(interest.borrow().wants("api") && !interest.borrow().wants("job"));
+        let all = tap.watch(None);
+        assert!(interest.borrow().wants("job"));
+        drop(all);
+        drop(one);
+        assert!(interest.borrow().wants("api"));
+        drop(two);
+        assert!(interest.borrow().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_slow_watcher_loses_the_oldest_and_is_told() {
+        let tap = Arc::new(LogTap::default());
+        let mut watch = tap.watch(None);
+        let batch = |n| LogBatch {
+            server: ServerId::from_bytes([0; 12]),
+            server_name: "web".into(),
+            lines: vec![LogLine {
+                at: n,
+                pm_id: 0,
+                app: "api".into(),
+                err: false,
+                text: String::new(),
+            }],
+            dropped: 0,
+        };
+        for n in 0..BATCHES as i64 + 6 {
+            tap.give(batch(n));
+        }
+        assert!(matches!(watch.next().await, Some(LogNews::Lost(6))));
+        let Some(LogNews::Lines(first)) = watch.next().await else {
+            panic!("a batch")
+        };
+        assert_eq!(first.lines[0].at, 6);
+    }
+}

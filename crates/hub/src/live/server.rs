@@ -1,0 +1,370 @@
+//! One server of a bucket: its links, its state, its processes. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::model::{AgentKind, LinkId, Millis, Process, ProcessKey, ServerFacts, ServerId, ServerState, cut};
+use super::ring::Recent;
+use super::view::{self, Baseline};
+
+/// A linked server that says nothing for so long is no longer called online.
+pub const SILENT_AFTER: Millis = 10_000;
+/// A link that breaks may come back within this time without anybody noticing.
+pub const RECONNECT_GRACE: Millis = 5_000;
+/// An entry that comes back within this time (a daemon that restarts) keeps its age.
+const REMEMBER_AGE_FOR: Millis = 60_000;
+/// More entries than this from one server are not believed.
+pub const MAX_PROCESSES: usize = 10_000;
+/// Longest name of a server.
+pub const MAX_NAME: usize = 200;
+/// Agent processes remembered per server: enough to know an old one when it speaks again.
+const MAX_AGENTS: usize = 8;
+
+/// How a server is known again when it comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Our agent: the machine's own id and the home it supervises.
+    Machine {
+        /// Stored on the machine.
+        machine: String,
+        /// Identifies `$PM2_HOME` on it.
+        home: String,
+        /// Set when a second live machine showed the same id (a cloned image): its boot, to tell it apart.
+        clone_of_boot: Option<String>,
+    },
+    /// PM2's agent: nothing is stored there, so it is recognised by what it tells (see `identity`).
+    Told,
+}
+
+/// One process and what the hub adds to it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) now: Process,
+    pub(super) first_seen: Millis,
+    pub(super) over_plan: bool,
+    pub(super) recent: Recent,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    /// Last time that it carried a report; `None` until it did.
+    pub(super) last_report: Option<Millis>,
+    /// Whether commands can be sent on it.
+    pub(super) reverse: bool,
+}
+
+/// A server of the bucket.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub(super) id: ServerId,
+    pub(super) kind: AgentKind,
+    pub(super) identity: Identity,
+    pub(super) name: String,
+    pub(super) facts: ServerFacts,
+    pub(super) state: ServerState,
+    pub(super) first_seen: Millis,
+    pub(super) last_seen: Millis,
+    /// When the last link ended; with it whether the agent said goodbye.
+    pub(super) ended: Option<(Millis, bool)>,
+    pub(super) links: BTreeMap<LinkId, Link>,
+    pub(super) processes: BTreeMap<ProcessKey, Entry>,
+    /// Ages of entries that left a moment ago.
+    retired: BTreeMap<ProcessKey, (Millis, Millis)>,
+    /// Ids of the agent processes that spoke for this server, newest last.
+    pub(super) agents: VecDeque<String>,
+    pub(super) hidden: bool,
+    /// Something that watchers see changed since the last flush …
+    pub(super) dirty: bool,
+    /// … and it cannot wait for the next second.
+    pub(super) urgent: bool,
+    /// What watchers have been told; `None` while nobody watches or nothing was told yet.
+    pub(super) told: Option<Baseline>,
+}
+
+/// What changed in a list of processes.
+#[derive(Clone, Debug)]
+pub enum ProcessUpdate {
+    /// The whole list: whoever is not in it is gone.
+    Full(Vec<Process>),
+    /// Only what changed.
+    Delta {
+        /// New or changed entries, each complete.
+        changed: Vec<Process>,
+        /// Entries that left.
+        removed: Vec<ProcessKey>,
+    },
+}
+
+/// What an agent says about its server at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Name the server goes by.
+    pub name: Option<String>,
+    /// Facts, when told.
+    pub facts: Option<ServerFacts>,
+    /// Processes, when told.
+    pub processes: Option<ProcessUpdate>,
+}
+
+/// What a report changed beyond numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Effect {
+    /// Entries came or left: the plan must be looked at again.
+    pub(super) membership: bool,
+    /// Name or facts worth saving changed.
+    pub(super) worth_saving: bool,
+}
+
+impl Server {
+    pub(super) fn new(id: ServerId, kind: AgentKind, identity: Identity, now: Millis) -> Self {
+        Self {
+            id,
+            kind,
+            identity,
+            name: String::new(),
+            facts: ServerFacts::default(),
+            state: ServerState::Lost,
+            first_seen: now,
+            last_seen: now,
+            ended: None,
+            links: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            agents: VecDeque::new(),
+            hidden: false,
+            dirty: true,
+            urgent: true,
+            told: None,
+        }
+    }
+
+    /// The link that commands go to: the one that carried the latest report (an older one may be idle, or never read).
+    pub(super) fn command_link(&self) -> Option<LinkId> {
+        self.links
+            .iter()
+            .filter(|(_, link)| link.reverse)
+            .max_by_key(|(id, link)| (link.last_report, **id))
+            .map(|(id, _)| *id)
+    }
+
+    pub(super) fn reverse(&self) -> bool {
+        self.links.values().any(|link| link.reverse)
+    }
+
+    pub(super) fn report(&mut self, now: Millis, link: LinkId, report: Report) -> Effect {
+        self.alive(now, link);
+        let mut effect = Effect::default();
+        if let Some(name) = report.name {
+            effect.worth_saving |= self.rename(&name);
+        }
+        if let Some(facts) = report.facts {
+            effect.worth_saving |= self.learn(facts);
+        }
+        match report.processes {
+            None => {}
+            Some(ProcessUpdate::Full(list)) => {
+                let keys: std::collections::BTreeSet<_> = list.iter().map(Process::key).collect();
+                let gone: Vec<_> = self
+                    .processes
+                    .keys()
+                    .filter(|k| !keys.contains(*k))
+                    .cloned()
+                    .collect();
+                effect.membership |= self.remove(now, &gone);
+                effect.membership |= self.upsert(now, list);
+            }
+            Some(ProcessUpdate::Delta { changed, removed }) => {
+                effect.membership |= self.remove(now, &removed);
+                effect.membership |= self.upsert(now, changed);
+            }
+        }
+        self.dirty = true;
+        effect
+    }
+
+    /// Notes that data came in on `link`.
+    pub(super) fn alive(&mut self, now: Millis, link: LinkId) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.last_report = Some(now);
+        }
+        self.last_seen = self.last_seen.max(now);
+    }
+
+    fn rename(&mut self, name: &str) -> bool {
+        let name = cut(name, MAX_NAME);
+        if name.is_empty() || name == self.name {
+            return false;
+        }
+        name.clone_into(&mut self.name);
+        self.urgent = true;
+        self.dirty = true;
+        true
+    }
+
+    fn learn(&mut self, mut facts: ServerFacts) -> bool {
+        // The address is seen by the hub, not told by the agent.
+        facts.public_ip = facts.public_ip.or_else(|| self.facts.public_ip.take());
+        facts.cpus = facts.cpus.or(self.facts.cpus);
+        facts.total_mem = facts.total_mem.or(self.facts.total_mem);
+        facts.cpu_model = facts.cpu_model.or_else(|| self.facts.cpu_model.take());
+        let lasting = facts.hostname != self.facts.hostname
+            || facts.pm2_version != self.facts.pm2_version
+            || facts.unique_id != self.facts.unique_id;
+        if let Some(id) = &facts.unique_id
+            && !self.agents.contains(id)
+        {
+            if self.agents.len() == MAX_AGENTS {
+                self.agents.pop_front();
+            }
+            self.agents.push_back(id.clone());
+        }
+        self.facts = facts;
+        lasting
+    }
+
+    fn upsert(&mut self, now: Millis, list: Vec<Process>) -> bool {
+        let mut membership = false;
+        for process in list {
+            let full = self.processes.len() >= MAX_PROCESSES;
+            let key = process.key();
+            match self.processes.get_mut(&key) {
+                Some(entry) => {
+                    self.urgent |= entry.now.status != process.status
+                        || entry.now.pid != process.pid
+                        || entry.now.restart_time != process.restart_time;
+                    entry.recent.note(now, &process);
+                    entry.now = process;
+                }
+                None if full => {}
+                None => {
+                    membership = true;
+                    self.urgent = true;
+                    let first_seen = self
+                        .retired
+                        .remove(&key)
+                        .map_or(now, |(first_seen, _)| first_seen);
+                    let mut recent = Recent::default();
+                    recent.note(now, &process);
+                    self.processes.insert(
+                        key,
+                        Entry {
+                            now: process,
+                            first_seen,
+                            over_plan: false,
+                            recent,
+                        },
+                    );
+                }
+            }
+        }
+        membership
+    }
+
+    fn remove(&mut self, now: Millis, gone: &[ProcessKey]) -> bool {
+        let mut membership = false;
+        for key in gone {
+            if let Some(entry) = self.processes.remove(key) {
+                membership = true;
+                self.urgent = true;
+                self.retired.insert(key.clone(), (entry.first_seen, now));
+            }
+        }
+        membership
+    }
+
+    /// Shows at once what an event says; the next report corrects it.
+    pub(super) fn hint(&mut self, pm_id: u32, status: &str) {
+        for (_, entry) in self.processes.iter_mut().filter(|(key, _)| key.pm_id() == pm_id) {
+            if *entry.now.status != *status {
+                entry.now.status = Arc::from(status);
+                self.dirty = true;
+                self.urgent = true;
+            }
+        }
+    }
+
+    /// Works out the state at `now`; `true` when it changed.
+    pub(super) fn settle(&mut self, now: Millis, offline_after: Millis) -> bool {
+        self.retired
+            .retain(|_, (_, left)| now.saturating_sub(*left) < REMEMBER_AGE_FOR);
+        let silence = now.saturating_sub(self.last_seen);
+        let state = match self.ended {
+            None if silence < SILENT_AFTER => ServerState::Online,
+            Some((_, true)) => ServerState::Stopped,
+            Some((at, false))
+                if self.state == ServerState::Online && now.saturating_sub(at) < RECONNECT_GRACE =>
+            {
+                ServerState::Online
+            }
+            _ if silence >= offline_after => ServerState::Offline,
+            _ => ServerState::Lost,
+        };
+        let changed = state != self.state;
+        if changed {
+            self.state = state;
+            self.dirty = true;
+            self.urgent = true;
+        }
+        changed
+    }
+
+    /// What watchers do not know yet, and notes that they know it now.
+    pub(super) fn take_changes(&mut self) -> Option<view::Object> {
+        self.dirty = false;
+        self.urgent = false;
+        let fresh = view::baseline(self);
+        let changes = match &self.told {
+            Some(told) => view::changes(self.id, told, &fresh),
+            None => Some(view::whole(self, &fresh, None)),
+        };
+        self.told = Some(fresh);
+        changes
+    }
+}
+
+impl Server {
+    /// The server's id.
+    pub fn id(&self) -> ServerId {
+        self.id
+    }
+
+    /// Name it goes by; not unique.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which agent reports it.
+    pub fn kind(&self) -> AgentKind {
+        self.kind
+    }
+
+    /// How it stands towards the hub.
+    pub fn state(&self) -> ServerState {
+        self.state
+    }
+
+    /// Facts, as last told.
+    pub fn facts(&self) -> &ServerFacts {
+        &self.facts
+    }
+
+    /// When data last came in.
+    pub fn last_seen(&self) -> Millis {
+        self.last_seen
+    }
+
+    /// When the hub first heard of it.
+    pub fn first_seen(&self) -> Millis {
+        self.first_seen
+    }
+
+    /// Processes that the plan covers.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values().filter(|e| !e.over_plan).map(|e| &e.now)
+    }
+
+    /// Processes held back by the plan.
+    pub fn held_back(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values().filter(|e| e.over_plan).map(|e| &e.now)
+    }
+}

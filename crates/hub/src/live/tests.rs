@@ -1,0 +1,644 @@
+//! The bucket as its owner would tell it: what comes in, and what is seen.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::bucket::{Bucket, Output, Settings};
+use super::identity::{Decision, Newcomer};
+use super::model::{AgentKind, LinkId, Millis, Process, ProcessFacts, ServerFacts, ServerId, ServerState};
+use super::server::{Identity, ProcessUpdate, Report};
+use crate::plans::Plan;
+
+const START: Millis = 1_700_000_000_000;
+
+fn server_id(n: u8) -> ServerId {
+    ServerId::from_bytes([n; 12])
+}
+
+fn process(pm_id: u32, name: &str) -> Process {
+    Process {
+        pm_id,
+        facts: Arc::new(ProcessFacts {
+            name: name.into(),
+            unique_id: Some(format!("start-of-{name}")),
+            ..ProcessFacts::default()
+        }),
+        pid: 1000 + pm_id,
+        status: "online".into(),
+        cpu: 1.0,
+        memory: 1 << 20,
+        restart_time: 0,
+        pm_uptime: Some(START),
+        metrics: Vec::new(),
+    }
+}
+
+fn full(processes: Vec<Process>) -> Report {
+    Report {
+        processes: Some(ProcessUpdate::Full(processes)),
+        ..Report::default()
+    }
+}
+
+fn ours(machine: &str) -> Identity {
+    Identity::Machine {
+        machine: machine.into(),
+        home: "/root/.pm2".into(),
+        clone_of_boot: None,
+    }
+}
+
+/// A bucket with `count` linked servers, server n over link n.
+fn bucket_with(count: u8, settings: Settings) -> Bucket {
+    let mut bucket = Bucket::new(settings);
+    for n in 0..count {
+        bucket.add(START, server_id(n), AgentKind::Pilothouse, ours(&format!("m{n}")));
+        bucket.attach(START, server_id(n), LinkId(n.into()), true, "web", None);
+    }
+    bucket
+}
+
+fn state(bucket: &Bucket, n: u8) -> ServerState {
+    bucket.server(server_id(n)).unwrap().state()
+}
+
+fn held_back(bucket: &Bucket) -> Vec<(ServerId, u32)> {
+    bucket
+        .servers()
+        .flat_map(|s| s.held_back().map(|p| (s.id(), p.pm_id)).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn a_silent_server_is_lost_then_offline_and_a_goodbye_is_no_loss() {
+    let mut bucket = bucket_with(2, Settings::default());
+    assert_eq!(
+        (state(&bucket, 0), state(&bucket, 1)),
+        (ServerState::Online, ServerState::Online)
+    );
+
+    bucket.detach(START + 1000, server_id(0), LinkId(0), false);
+    bucket.detach(START + 1000, server_id(1), LinkId(1), true);
+    assert_eq!(
+        (state(&bucket, 0), state(&bucket, 1)),
+        (ServerState::Online, ServerState::Stopped)
+    );
+
+    bucket.tick(START + 7000);
+    assert_eq!(
+        (state(&bucket, 0), state(&bucket, 1)),
+        (ServerState::Lost, ServerState::Stopped)
+    );
+    bucket.tick(START + 119_999);
+    assert_eq!(state(&bucket, 0), ServerState::Lost);
+    bucket.tick(START + 120_000);
+    assert_eq!(
+        (state(&bucket, 0), state(&bucket, 1)),
+        (ServerState::Offline, ServerState::Stopped)
+    );
+
+    bucket.attach(START + 130_000, server_id(0), LinkId(7), true, "web", None);
+    assert_eq!(state(&bucket, 0), ServerState::Online);
+}
+
+#[test]
+fn a_quick_reconnect_is_never_seen() {
+    let mut bucket = bucket_with(1, Settings::default());
+    bucket.snapshot(START);
+    while bucket.poll().is_some() {}
+    bucket.detach(START + 100, server_id(0), LinkId(0), false);
+    bucket.attach(START + 900, server_id(0), LinkId(1), true, "web", None);
+    bucket.tick(START + 1000);
+    let states = std::iter::from_fn(|| bucket.poll())
+        .filter(|o| matches!(o, Output::State(..)))
+        .count();
+    assert_eq!(states, 0);
+}
+
+#[test]
+fn an_old_link_that_ends_late_takes_nothing_down() {
+    let mut bucket = bucket_with(1, Settings::default());
+    bucket.attach(START + 10, server_id(0), LinkId(9), true, "web", None);
+    bucket.report(START + 20, server_id(0), LinkId(9), full(vec![process(0, "api")]));
+    bucket.detach(START + 30, server_id(0), LinkId(0), false);
+    bucket.tick(START + 9000);
+    assert_eq!(state(&bucket, 0), ServerState::Online);
+    assert_eq!(
+        bucket.server(server_id(0)).unwrap().command_link(),
+        Some(LinkId(9))
+    );
+    // What a link says after it ended is not heard.
+    bucket.report(START + 40, server_id(0), LinkId(0), full(vec![]));
+    assert_eq!(bucket.server(server_id(0)).unwrap().processes().count(), 1);
+}
+
+#[test]
+fn commands_go_to_the_link_that_reported_last() {
+    let mut bucket = bucket_with(1, Settings::default());
+    bucket.attach(START, server_id(0), LinkId(5), true, "web", None);
+    bucket.report(START + 100, server_id(0), LinkId(0), full(vec![]));
+    assert_eq!(
+        bucket.server(server_id(0)).unwrap().command_link(),
+        Some(LinkId(0))
+    );
+    bucket.set_reverse(server_id(0), LinkId(0), false);
+    bucket.set_reverse(server_id(0), LinkId(5), false);
+    assert_eq!(bucket.server(server_id(0)).unwrap().command_link(), None);
+}
+
+#[test]
+fn watchers_are_told_what_changed_and_nothing_else() {
+    let mut bucket = bucket_with(1, Settings::default());
+    bucket.report(
+        START,
+        server_id(0),
+        LinkId(0),
+        full(vec![process(0, "api"), process(1, "job")]),
+    );
+    let (rev, snapshot) = bucket.snapshot(START);
+    assert_eq!(snapshot[0]["processes"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        snapshot[0]["processes"][0]["recent"]["cpu"]
+            .as_array()
+            .unwrap()
+            .len(),
+        60
+    );
+    assert_eq!(bucket.flush(START, false), None);
+
+    let mut busy = process(0, "api");
+    busy.cpu = 55.0;
+    bucket.report(
+        START + 1000,
+        server_id(0),
+        LinkId(0),
+        full(vec![busy.clone(), process(1, "job")]),
+    );
+    assert!(!bucket.is_urgent(), "numbers wait for the second");
+    assert_eq!(bucket.flush(START + 1000, true), None);
+    let changes = bucket.flush(START + 1000, false).unwrap();
+    assert_eq!(changes.rev, rev + 1);
+    assert_eq!(
+        Value::Object(changes.servers[0].clone()),
+        json!({ "id": server_id(0), "processes": [{ "cpu": 55, "key": "0:api" }], "removed": [] })
+    );
+
+    let mut down = busy;
+    down.status = "errored".into();
+    bucket.report(START + 1500, server_id(0), LinkId(0), full(vec![down]));
+    assert!(bucket.is_urgent());
+    let changes = bucket.flush(START + 1500, true).unwrap();
+    assert_eq!(
+        changes.servers[0]["processes"],
+        json!([{ "status": "errored", "key": "0:api" }])
+    );
+    assert_eq!(changes.servers[0]["removed"], json!(["1:job"]));
+}
+
+#[test]
+fn a_deleted_server_is_gone_for_watchers_and_frees_its_places() {
+    let settings = Settings {
+        plan: Plan::Processes(1),
+        ..Settings::default()
+    };
+    let mut bucket = bucket_with(2, settings);
+    bucket.report(START, server_id(0), LinkId(0), full(vec![process(0, "api")]));
+    bucket.report(START + 1, server_id(1), LinkId(1), full(vec![process(0, "api")]));
+    assert_eq!(held_back(&bucket), [(server_id(1), 0)]);
+    bucket.snapshot(START);
+    assert!(bucket.forget(server_id(0)));
+    assert!(held_back(&bucket).is_empty());
+    let changes = bucket.flush(START + 2, true).unwrap();
+    assert_eq!(changes.gone, [server_id(0)]);
+    assert_eq!(changes.servers[0]["processes"][0]["over_plan"], json!(false));
+}
+
+#[test]
+fn over_plan_shows_no_values_and_a_bigger_plan_brings_them_at_once() {
+    let mut bucket = bucket_with(
+        1,
+        Settings {
+            plan: Plan::Processes(1),
+            ..Settings::default()
+        },
+    );
+    bucket.report(START, server_id(0), LinkId(0), full(vec![process(0, "a")]));
+    bucket.report(
+        START + 10,
+        server_id(0),
+        LinkId(0),
+        full(vec![process(0, "a"), process(1, "b")]),
+    );
+    let (_, snapshot) = bucket.snapshot(START + 10);
+    let second = &snapshot[0]["processes"][1];
+    assert_eq!(
+        (&second["over_plan"], &second["cpu"], &second["memory"]),
+        (&json!(true), &Value::Null, &Value::Null)
+    );
+    assert!(second.get("recent").is_none());
+    assert_eq!(bucket.usage(), json!({ "limit": 1, "used": 2, "over_plan": 1 }));
+
+    while bucket.poll().is_some() {}
+    bucket.configure(
+        START + 20,
+        Settings {
+            plan: Plan::Processes(8),
+            ..Settings::default()
+        },
+    );
+    assert!(held_back(&bucket).is_empty());
+    assert!(
+        std::iter::from_fn(|| bucket.poll()).any(|o| o == Output::HeldBack(server_id(0), BTreeSet::new()))
+    );
+}
+
+#[test]
+fn the_choice_survives_a_restart_of_the_hub_and_of_the_daemon() {
+    let settings = Settings {
+        plan: Plan::Processes(1),
+        ..Settings::default()
+    };
+    let mut bucket = bucket_with(1, settings);
+    bucket.report(START, server_id(0), LinkId(0), full(vec![process(1, "old")]));
+    bucket.report(
+        START + 10,
+        server_id(0),
+        LinkId(0),
+        full(vec![process(0, "new"), process(1, "old")]),
+    );
+    assert_eq!(held_back(&bucket), [(server_id(0), 0)]);
+
+    // The daemon restarts: an empty list, then both again.
+    bucket.report(START + 20, server_id(0), LinkId(0), full(vec![]));
+    bucket.report(START + 30, server_id(0), LinkId(0), full(vec![process(0, "new")]));
+    bucket.report(
+        START + 40,
+        server_id(0),
+        LinkId(0),
+        full(vec![process(0, "new"), process(1, "old")]),
+    );
+    assert_eq!(held_back(&bucket), [(server_id(0), 0)]);
+
+    let stored = bucket.stored(START + 50, server_id(0)).unwrap();
+    let mut again = Bucket::new(settings);
+    assert!(again.restore(START + 1000, vec![stored]).is_empty());
+    assert_eq!(held_back(&again), [(server_id(0), 0)]);
+    assert_eq!(state(&again, 0), ServerState::Lost);
+    assert_eq!(again.server(server_id(0)).unwrap().processes().count(), 1);
+}
+
+#[test]
+fn an_unreadable_snapshot_costs_the_details_and_not_the_server() {
+    let mut bucket = bucket_with(1, Settings::default());
+    let mut stored = bucket.stored(START, server_id(0)).unwrap();
+    for bad in [&b"{"[..], br#"{"format":99}"#, br#"{"format":1}"#] {
+        stored.snapshot = bad.to_vec();
+        let mut again = Bucket::default();
+        assert_eq!(again.restore(START, vec![stored.clone()]).len(), 1);
+        assert_eq!(again.server(server_id(0)).unwrap().name(), "web");
+    }
+}
+
+fn told(since: Millis, unique: &str, processes: &[&str], relinked: Option<bool>) -> Newcomer {
+    Newcomer::Told {
+        since,
+        name: "web".into(),
+        hostname: "host".into(),
+        username: Some("root".into()),
+        unique_id: Some(unique.into()),
+        processes: processes.iter().map(|p| (*p).to_owned()).collect(),
+        relinked,
+    }
+}
+
+fn told_facts(unique: &str) -> ServerFacts {
+    ServerFacts {
+        hostname: "host".into(),
+        username: Some("root".into()),
+        unique_id: Some(unique.into()),
+        ..ServerFacts::default()
+    }
+}
+
+/// Server 1 reported by PM2 agent `u1` over link 1, running app `api`.
+fn bucket_of_pm2() -> Bucket {
+    let mut bucket = Bucket::default();
+    assert_eq!(
+        bucket.identify(START, &told(START, "u1", &[], None)),
+        Decision::New(Identity::Told)
+    );
+    bucket.add(START, server_id(1), AgentKind::Pm2, Identity::Told);
+    bucket.attach(
+        START,
+        server_id(1),
+        LinkId(1),
+        true,
+        "web",
+        Some(told_facts("u1")),
+    );
+    bucket.report(START, server_id(1), LinkId(1), full(vec![process(0, "api")]));
+    bucket
+}
+
+#[test]
+fn sockets_of_one_agent_are_one_server() {
+    let bucket = bucket_of_pm2();
+    assert_eq!(
+        bucket.identify(START + 5, &told(START + 5, "u1", &[], None)),
+        Decision::Known(server_id(1))
+    );
+}
+
+#[test]
+fn an_agent_that_restarts_is_the_same_server() {
+    let mut bucket = bucket_of_pm2();
+    // The new agent overlaps the old one.
+    let since = START + 300;
+    assert_eq!(
+        bucket.identify(since, &told(since, "u2", &[], None)),
+        Decision::Wait
+    );
+    bucket.report(since + 10, server_id(1), LinkId(1), Report::default());
+    assert_eq!(
+        bucket.identify(since + 1000, &told(since, "u2", &[], None)),
+        Decision::Wait
+    );
+    assert_eq!(
+        bucket.identify(since + 3000, &told(since, "u2", &[], None)),
+        Decision::Known(server_id(1))
+    );
+}
+
+#[test]
+fn two_daemons_with_one_name_are_two_servers() {
+    let mut bucket = bucket_of_pm2();
+    let since = START + 300;
+    assert_eq!(
+        bucket.identify(since, &told(since, "u2", &["other"], None)),
+        Decision::Wait
+    );
+    bucket.report(since + 1000, server_id(1), LinkId(1), Report::default());
+    let decision = bucket.identify(since + 1100, &told(since, "u2", &["other"], None));
+    assert_eq!(decision, Decision::New(Identity::Told));
+
+    bucket.add(since + 1100, server_id(2), AgentKind::Pm2, Identity::Told);
+    bucket.attach(
+        since + 1100,
+        server_id(2),
+        LinkId(2),
+        true,
+        "web",
+        Some(told_facts("u2")),
+    );
+    assert_eq!(
+        bucket.identify(since + 1200, &told(since, "u2", &[], None)),
+        Decision::Known(server_id(2))
+    );
+    assert_eq!(
+        bucket.identify(since + 1200, &told(since, "u1", &[], None)),
+        Decision::Known(server_id(1))
+    );
+}
+
+#[test]
+fn a_new_name_keeps_the_history_of_the_same_processes() {
+    let mut bucket = bucket_of_pm2();
+    bucket.detach(START + 500, server_id(1), LinkId(1), true);
+    let mut renamed = told(START + 4000, "u2", &["start-of-api"], None);
+    if let Newcomer::Told { name, .. } = &mut renamed {
+        *name = "renamed".into();
+    }
+    assert_eq!(
+        bucket.identify(START + 4000, &renamed),
+        Decision::Known(server_id(1))
+    );
+    // Another name and other processes on that host: another server.
+    if let Newcomer::Told { processes, .. } = &mut renamed {
+        processes.clear();
+    }
+    assert_eq!(
+        bucket.identify(START + 4000, &renamed),
+        Decision::New(Identity::Told)
+    );
+}
+
+#[test]
+fn a_hidden_server_returns_only_when_linked_anew() {
+    let mut bucket = bucket_of_pm2();
+    bucket.hide(server_id(1));
+    assert_eq!(bucket.servers().count(), 0);
+    assert_eq!(
+        bucket.identify(START + 9, &told(START, "u1", &[], Some(true))),
+        Decision::Hidden(server_id(1))
+    );
+    assert_eq!(
+        bucket.identify(START + 9, &told(START, "u2", &[], None)),
+        Decision::Wait
+    );
+    assert_eq!(
+        bucket.identify(START + 9, &told(START, "u2", &[], Some(false))),
+        Decision::Hidden(server_id(1))
+    );
+    assert_eq!(
+        bucket.identify(START + 9, &told(START, "u2", &[], Some(true))),
+        Decision::Known(server_id(1))
+    );
+    bucket.attach(
+        START + 10,
+        server_id(1),
+        LinkId(2),
+        true,
+        "web",
+        Some(told_facts("u2")),
+    );
+    assert_eq!(bucket.servers().count(), 1);
+}
+
+fn greeting(machine: &str, boot: &str, relinked: bool) -> Newcomer {
+    Newcomer::Machine {
+        machine: machine.into(),
+        home: "/root/.pm2".into(),
+        boot: boot.into(),
+        relinked,
+    }
+}
+
+#[test]
+fn machines_are_told_apart_by_id_and_clones_by_their_boot() {
+    let mut bucket = Bucket::default();
+    let Decision::New(identity) = bucket.identify(START, &greeting("m", "boot1", false)) else {
+        panic!("unknown")
+    };
+    bucket.add(START, server_id(1), AgentKind::Pilothouse, identity);
+    let facts = |boot: &str| {
+        Some(ServerFacts {
+            unique_id: Some(boot.into()),
+            ..ServerFacts::default()
+        })
+    };
+    bucket.attach(START, server_id(1), LinkId(1), true, "web", facts("boot1"));
+    assert_eq!(
+        bucket.identify(START + 1, &greeting("m", "boot1", false)),
+        Decision::Known(server_id(1))
+    );
+    assert!(matches!(
+        bucket.identify(START + 1, &greeting("other", "boot1", false)),
+        Decision::New(_)
+    ));
+
+    let Decision::New(clone) = bucket.identify(START + 1, &greeting("m", "boot2", false)) else {
+        panic!("a clone")
+    };
+    bucket.add(START + 1, server_id(2), AgentKind::Pilothouse, clone);
+    bucket.attach(START + 1, server_id(2), LinkId(2), true, "web", facts("boot2"));
+    assert_eq!(
+        bucket.identify(START + 2, &greeting("m", "boot2", false)),
+        Decision::Known(server_id(2))
+    );
+    assert_eq!(
+        bucket.identify(START + 2, &greeting("m", "boot1", false)),
+        Decision::Known(server_id(1))
+    );
+}
+
+#[test]
+fn a_reboot_is_no_clone() {
+    let mut bucket = bucket_with(1, Settings::default());
+    bucket.detach(START + 100, server_id(0), LinkId(0), false);
+    assert_eq!(
+        bucket.identify(START + 200, &greeting("m0", "boot2", false)),
+        Decision::Known(server_id(0))
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Attach(u8, u8),
+    Detach(u8, u8, bool),
+    Report(u8, u8, Vec<u8>),
+    Hint(u8, u8),
+    Forget(u8),
+    Hide(u8),
+    Plan(Option<u8>),
+    Wait(u32),
+    Flush(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (s, l) = (0u8..3, 0u8..4);
+    prop_oneof![
+        1 => (s.clone(), l.clone()).prop_map(|(s, l)| Step::Attach(s, l)),
+        1 => (s.clone(), l.clone(), any::<bool>()).prop_map(|(s, l, c)| Step::Detach(s, l, c)),
+        4 => (s.clone(), l, prop::collection::vec(0u8..6, 0..6)).prop_map(|(s, l, p)| Step::Report(s, l, p)),
+        1 => (s.clone(), 0u8..6).prop_map(|(s, p)| Step::Hint(s, p)),
+        1 => s.clone().prop_map(Step::Forget),
+        1 => s.prop_map(Step::Hide),
+        1 => prop::option::of(0u8..8).prop_map(Step::Plan),
+        1 => (0u32..200_000).prop_map(Step::Wait),
+        3 => any::<bool>().prop_map(Step::Flush),
+    ]
+}
+
+/// What a dashboard does with what it is told.
+#[derive(Default)]
+struct Dashboard(std::collections::BTreeMap<String, serde_json::Map<String, Value>>);
+
+impl Dashboard {
+    fn load(snapshot: &Value) -> Self {
+        let mut all = Self::default();
+        for server in snapshot.as_array().unwrap() {
+            all.merge(server.as_object().unwrap());
+        }
+        all
+    }
+
+    fn merge(&mut self, changed: &serde_json::Map<String, Value>) {
+        let id = changed["id"].as_str().unwrap().to_owned();
+        let server = self.0.entry(id).or_default();
+        for (name, value) in changed {
+            match name.as_str() {
+                "processes" => {
+                    let list = server
+                        .entry("processes")
+                        .or_insert_with(|| json!({}))
+                        .as_object_mut()
+                        .unwrap();
+                    for process in value.as_array().unwrap() {
+                        let key = process["key"].as_str().unwrap().to_owned();
+                        let known = list
+                            .entry(key)
+                            .or_insert_with(|| json!({}))
+                            .as_object_mut()
+                            .unwrap();
+                        known.extend(process.as_object().unwrap().clone());
+                        known.remove("recent");
+                    }
+                }
+                "removed" => {
+                    let list = server
+                        .entry("processes")
+                        .or_insert_with(|| json!({}))
+                        .as_object_mut()
+                        .unwrap();
+                    for key in value.as_array().unwrap() {
+                        list.remove(key.as_str().unwrap());
+                    }
+                }
+                "last_seen" => {}
+                _ => drop(server.insert(name.clone(), value.clone())),
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Whatever happens: no panic, the plan holds, and somebody who followed the changes sees what a newcomer sees.
+    #[test]
+    fn following_changes_equals_a_fresh_snapshot(steps in prop::collection::vec(step(), 1..60)) {
+        let mut bucket = Bucket::default();
+        let mut now = START;
+        let mut dashboard = Dashboard::load(&bucket.snapshot(now).1);
+        let mut rev = bucket.snapshot(now).0;
+        let mut take = |bucket: &mut Bucket, now, only_urgent, dashboard: &mut Dashboard| {
+            if let Some(changes) = bucket.flush(now, only_urgent) {
+                assert_eq!(changes.rev, rev + 1);
+                rev = changes.rev;
+                for id in &changes.gone { dashboard.0.remove(&id.to_string()); }
+                for server in &changes.servers { dashboard.merge(server); }
+            }
+        };
+        for step in steps {
+            now += 7;
+            match step {
+                Step::Attach(s, l) => {
+                    bucket.add(now, server_id(s), AgentKind::Pm2, Identity::Told);
+                    bucket.attach(now, server_id(s), LinkId(l.into()), true, "n", None);
+                }
+                Step::Detach(s, l, clean) => bucket.detach(now, server_id(s), LinkId(l.into()), clean),
+                Step::Report(s, l, ids) => {
+                    let list = ids.iter().map(|p| process(u32::from(*p), "app")).collect();
+                    bucket.report(now, server_id(s), LinkId(l.into()), full(list));
+                }
+                Step::Hint(s, p) => bucket.hint(server_id(s), p.into(), "stopped"),
+                Step::Forget(s) => drop(bucket.forget(server_id(s))),
+                Step::Hide(s) => drop(bucket.hide(server_id(s))),
+                Step::Plan(limit) => {
+                    let plan = limit.map_or(Plan::Unlimited, |n| Plan::Processes(n.into()));
+                    bucket.configure(now, Settings { plan, ..Settings::default() });
+                }
+                Step::Wait(ms) => { now += Millis::from(ms); bucket.tick(now); }
+                Step::Flush(urgent) => take(&mut bucket, now, urgent, &mut dashboard),
+            }
+            if let Some(limit) = bucket.settings().plan.limit() {
+                let counted: usize = bucket.servers().map(|s| s.processes().count()).sum();
+                prop_assert!(counted <= limit as usize);
+            }
+        }
+        take(&mut bucket, now, false, &mut dashboard);
+        let fresh = Dashboard::load(&bucket.snapshot(now).1);
+        prop_assert_eq!(json!(dashboard.0), json!(fresh.0));
+    }
+}
