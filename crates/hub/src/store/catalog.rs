@@ -32,8 +32,13 @@ pub trait Accounts {
     fn password_hash(&self, id: UserId) -> Answer<'_, Option<String>>;
     /// Replaces name, address and, when given, the password hash.
     fn update_user(&self, user: User, password_hash: Option<String>) -> Answer<'_, User>;
-    /// Removes an account, its memberships and its tokens.
+    /// Removes an account, its memberships and its tokens. Not while it owns a bucket:
+    /// [`super::StoreError::Exists`].
     fn delete_user(&self, id: UserId) -> Answer<'_, ()>;
+    /// The free-form JSON object that clients keep with an account.
+    fn user_info(&self, id: UserId) -> Answer<'_, String>;
+    /// Replaces it; at most 64 KiB.
+    fn set_user_info(&self, id: UserId, info: String) -> Answer<'_, ()>;
     /// How many accounts there are.
     fn count_users(&self) -> Answer<'_, u64>;
 }
@@ -183,7 +188,7 @@ pub trait Tokens {
     fn revoke_all(&self, user: UserId, keep: Option<TokenId>) -> Answer<'_, ()>;
     /// Notes that a token was used.
     fn token_used(&self, id: TokenId, at_ms: i64) -> Answer<'_, ()>;
-    /// Removes what expired before `now_ms`; tells how many.
+    /// Removes expired tokens and the overlong tails of audit trails; tells how many rows.
     fn remove_expired(&self, now_ms: i64) -> Answer<'_, u64>;
 }
 

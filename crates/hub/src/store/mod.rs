@@ -10,6 +10,9 @@
 
 pub mod bus;
 pub mod catalog;
+#[cfg(test)]
+mod contract;
+pub mod sqlite;
 pub mod telemetry;
 
 pub use bus::{Bus, BusError, Subscription};
@@ -69,6 +72,14 @@ pub enum StoreError {
         found: u32,
         /// The newest format known here.
         known: u32,
+    },
+    /// The data could not be brought to disk; nothing of it is kept.
+    #[error("cannot {doing}: {why}")]
+    NotSaved {
+        /// What was being tried.
+        doing: &'static str,
+        /// What the database said.
+        why: String,
     },
     /// What is stored cannot be understood; `what` says where.
     #[error("stored data is damaged: {what}")]

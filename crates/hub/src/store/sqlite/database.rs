@@ -1,0 +1,278 @@
+//! One SQLite file: a single writer thread that commits in groups, and a few readers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::migrate::{Migrations, migrate};
+use crate::store::StoreError;
+
+/// Writes that may wait; the next one is told that the store is busy.
+const MAX_WAITING: usize = 4096;
+/// Writes committed together at most.
+const MAX_GROUP: usize = 256;
+const MAX_READERS: usize = 4;
+
+/// What a job on a connection gives; SQL errors turn into [`StoreError::Database`].
+pub(super) type Sql<T> = Result<T, StoreError>;
+
+/// A write to be run: gives back how to tell its caller, once it is known whether the commit went well.
+type Job = Box<dyn FnOnce(&Connection) -> Tell + Send>;
+type Tell = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
+/// A database file, open.
+#[derive(Debug)]
+pub(super) struct Database {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    readers: Arc<Readers>,
+}
+
+#[derive(Debug)]
+struct Readers {
+    path: PathBuf,
+    slots: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    /// Opens the file, brings it to the newest schema and starts its writer.
+    pub(super) fn open(path: &Path, migrations: &Migrations) -> Sql<Self> {
+        create_private(path)?;
+        let mut connection = connect(path, migrations.page_bytes)?;
+        migrate(&mut connection, path, migrations)?;
+        let (jobs, queue) = mpsc::channel(MAX_WAITING);
+        let thread = std::thread::Builder::new()
+            .name(format!(
+                "write {}",
+                path.file_stem().unwrap_or_default().display()
+            ))
+            .spawn(move || write_until_closed(&connection, queue))
+            .map_err(|source| io("start the writer of", path, source))?;
+        let readers = Readers {
+            path: path.into(),
+            slots: Semaphore::new(MAX_READERS),
+            idle: Mutex::default(),
+        };
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread)),
+            readers: Arc::new(readers),
+        })
+    }
+
+    /// Runs `job` in the next group; resolves when the group is committed, or when the job failed, in which case it
+    /// left no trace.
+    pub(super) fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        job: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        let queued: Job = Box::new(move |connection| {
+            let done = in_savepoint(connection, job);
+            Box::new(move |committed| {
+                let done = match (done, committed) {
+                    (Ok(_), Err(why)) => Err(StoreError::NotSaved {
+                        doing,
+                        why: why.to_owned(),
+                    }),
+                    (done, _) => done.map_err(|error| error.while_doing(doing)),
+                };
+                // The caller may have gone away; what was written stays written.
+                let _ = reply.send(done);
+            })
+        });
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        async move {
+            match jobs.map(|jobs| jobs.try_send(queued)) {
+                None | Some(Err(mpsc::error::TrySendError::Closed(_))) => return Err(StoreError::Closed),
+                Some(Err(mpsc::error::TrySendError::Full(_))) => {
+                    return Err(StoreError::Busy { waiting: MAX_WAITING });
+                }
+                Some(Ok(())) => {}
+            }
+            answer.await.map_err(|_| StoreError::Closed)?
+        }
+        .boxed()
+    }
+
+    /// Runs `job` on a reader, which sees everything committed so far.
+    pub(super) fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        job: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let readers = Arc::clone(&self.readers);
+        async move {
+            let _slot = readers.slots.acquire().await.map_err(|_| StoreError::Closed)?;
+            let pool = Arc::clone(&readers);
+            tokio::task::spawn_blocking(move || pool.run(job).map_err(|error| error.while_doing(doing)))
+                .await
+                .map_err(|_| StoreError::Closed)?
+        }
+        .boxed()
+    }
+
+    /// Lets the writer finish what waits, fold the write-ahead log into the file, and end.
+    pub(super) fn close(&self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.readers
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // A panic in there was logged when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Readers {
+    fn run<T>(&self, job: impl FnOnce(&Connection) -> Sql<T>) -> Sql<T> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connect_reader(&self.path)?,
+        };
+        let done = job(&connection);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
+        done
+    }
+}
+
+fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut group = vec![first];
+        while group.len() < MAX_GROUP
+            && let Ok(next) = queue.try_recv()
+        {
+            group.push(next);
+        }
+        write_group(connection, group);
+    }
+    // Without other connections this leaves one plain file behind; with others SQLite does it later.
+    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::warn!(%error, "could not fold the write-ahead log into the database");
+    }
+}
+
+fn write_group(connection: &Connection, group: Vec<Job>) {
+    let begun = connection
+        .execute_batch("BEGIN IMMEDIATE")
+        .map_err(|error| error.to_string());
+    let tells: Vec<Tell> = group
+        .into_iter()
+        // A panic in a job must not end the writer: its caller sees a closed reply, its savepoint is undone below.
+        .filter_map(|job| catch_unwind(AssertUnwindSafe(|| job(connection))).ok())
+        .collect();
+    let committed = begun.and_then(|()| {
+        connection
+            .execute_batch("COMMIT")
+            .map_err(|error| error.to_string())
+    });
+    if let Err(why) = &committed {
+        tracing::error!(error = %why, "a group of writes was not saved");
+        if !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+    }
+    for tell in tells {
+        tell(committed.as_ref().map(|_| ()).map_err(String::as_str));
+    }
+}
+
+/// Runs one job so that its failure undoes only what it did itself.
+fn in_savepoint<T>(connection: &Connection, job: impl FnOnce(&Connection) -> Sql<T>) -> Sql<T> {
+    struct Undo<'a>(&'a Connection, bool);
+    impl Drop for Undo<'_> {
+        fn drop(&mut self) {
+            if self.1 {
+                let _ = self.0.execute_batch("ROLLBACK TO job; RELEASE job");
+            }
+        }
+    }
+    connection.execute_batch("SAVEPOINT job")?;
+    let mut undo = Undo(connection, true);
+    let value = job(connection)?;
+    connection.execute_batch("RELEASE job")?;
+    undo.1 = false;
+    Ok(value)
+}
+
+fn connect(path: &Path, page_bytes: u32) -> Sql<Connection> {
+    let connection = Connection::open(path)?;
+    // The page size counts only for a new file and must come before anything is written. FULL: a commit that was
+    // told to somebody survives a power cut.
+    connection.execute_batch(&format!(
+        "PRAGMA page_size={page_bytes}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; \
+         PRAGMA secure_delete=OFF; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864;"
+    ))?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+fn connect_reader(path: &Path) -> Sql<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.execute_batch("PRAGMA query_only=ON; PRAGMA mmap_size=268435456;")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Makes the file with mode 0600 before SQLite does with another; its companions take over the mode.
+pub(super) fn create_private(path: &Path) -> Sql<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|source| io("create", path, source))
+}
+
+pub(super) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::Io {
+        doing,
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Database {
+            doing: "use the database",
+            source,
+        }
+    }
+}
+
+impl StoreError {
+    fn while_doing(self, doing: &'static str) -> Self {
+        match self {
+            Self::Database { source, .. } => Self::Database { doing, source },
+            other => other,
+        }
+    }
+}

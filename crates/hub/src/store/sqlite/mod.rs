@@ -1,0 +1,9 @@
+//! The embedded drivers of catalog and telemetry: SQLite files in one folder.
+
+mod catalog;
+mod database;
+mod folder;
+mod migrate;
+
+pub use catalog::SqliteCatalog;
+pub use folder::DataFolder;
