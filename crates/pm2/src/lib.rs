@@ -17,6 +17,7 @@ pub mod home;
 pub mod inspect;
 pub mod js;
 pub mod rpc;
+pub mod schema;
 pub mod units;
 
 /// The release of PM2 whose behaviour is offered; `getVersion` answers it, so that node's CLI does not ask for an update.

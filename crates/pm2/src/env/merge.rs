@@ -42,7 +42,7 @@ impl Pm2Env {
             if empty_env || LIVE.contains(&key.as_str()) {
                 continue;
             }
-            if value.as_str() == Some("null") {
+            if matches!(value, Value::String(_) | Value::Array(_)) && js::to_text(value) == "null" {
                 self.unset(key);
             } else {
                 self.set(key, value.clone());
@@ -71,7 +71,7 @@ mod tests {
         let mut env = env(json!({ "name": "a", "env": { "A": "1" }, "node_args": ["--x"], "pm_id": 3 }));
         let Value::Object(brought) = json!({
             "A": "2", "B": 3, "odd": "[object Object]", "obj": {},
-            "current_conf": { "env": {}, "max_memory_restart": 5, "node_args": "null", "pm_id": 9 },
+            "current_conf": { "env": {}, "max_memory_restart": 5, "node_args": ["null"], "pm_id": 9 },
         }) else {
             panic!("an object")
         };
