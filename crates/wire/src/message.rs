@@ -101,19 +101,15 @@ pub struct Hello {
 
 open_enum! {
     /// In which order the keys were given.
+    #[derive(Default)]
     pub enum KeyOrder {
         /// Not told.
+        #[default]
         0 Untold = "untold",
         /// As they should be.
         1 Canonical = "canonical",
         /// The wrong way round; the agent should store them swapped.
         2 Swapped = "swapped",
-    }
-}
-
-impl Default for KeyOrder {
-    fn default() -> Self {
-        Self::Untold
     }
 }
 

@@ -23,8 +23,10 @@ pub struct ProcessRef {
 
 open_enum! {
     /// What sort of event.
+    #[derive(Default)]
     pub enum EventKind {
         /// In the life of a process: `start`, `online`, `exit`, `restart`, `reload`, `stop`, `restart overlimit`, `delete`.
+        #[default]
         0 Process = "process",
         /// Emitted by an app; name and data are its own.
         1 Custom = "custom",
@@ -34,12 +36,6 @@ open_enum! {
         3 Agent = "agent",
         /// An IPC message of an app on a channel of its own naming.
         4 Channel = "channel",
-    }
-}
-
-impl Default for EventKind {
-    fn default() -> Self {
-        Self::Process
     }
 }
 
@@ -102,17 +98,13 @@ pub struct Exception {
 
 open_enum! {
     /// Which output of a process.
+    #[derive(Default)]
     pub enum LogStream {
         /// Standard output.
+        #[default]
         0 Out = "out",
         /// Standard error.
         1 Err = "err",
-    }
-}
-
-impl Default for LogStream {
-    fn default() -> Self {
-        Self::Out
     }
 }
 

@@ -7,6 +7,7 @@ use minicbor::{Decode, Encode};
 
 open_enum! {
     /// Where in its life a process is; the names are PM2's.
+    #[derive(Default)]
     pub enum ProcessStatus {
         /// Running.
         0 Online = "online",
@@ -15,6 +16,7 @@ open_enum! {
         /// Asked to end.
         2 Stopping = "stopping",
         /// Not running, on purpose.
+        #[default]
         3 Stopped = "stopped",
         /// Not running, given up.
         4 Errored = "errored",
@@ -25,43 +27,29 @@ open_enum! {
     }
 }
 
-impl Default for ProcessStatus {
-    fn default() -> Self {
-        Self::Stopped
-    }
-}
-
 open_enum! {
     /// How instances of an app share their port; the names are PM2's.
+    #[derive(Default)]
     pub enum ExecMode {
         /// Each for itself.
+        #[default]
         0 Fork = "fork_mode",
         /// Node's cluster.
         1 Cluster = "cluster_mode",
     }
 }
 
-impl Default for ExecMode {
-    fn default() -> Self {
-        Self::Fork
-    }
-}
-
 open_enum! {
     /// What sort of action an app offers.
+    #[derive(Default)]
     pub enum ActionKind {
         /// Made by the app's author.
+        #[default]
         0 Custom = "custom",
         /// Brought by the monitoring library (profiles, heap dumps).
         1 Internal = "internal",
         /// Streams output while it runs.
         2 Scoped = "scoped",
-    }
-}
-
-impl Default for ActionKind {
-    fn default() -> Self {
-        Self::Custom
     }
 }
 

@@ -1,0 +1,5 @@
+//! The promises of the protocol: round trips, old and new together, and nothing an enemy sends does harm.
+
+mod ages;
+mod hostile;
+mod round_trip;
