@@ -22,6 +22,7 @@ pub mod ids;
 pub mod live;
 pub mod options;
 pub mod plans;
+pub mod realtime;
 pub mod server;
 pub mod state;
 pub mod store;

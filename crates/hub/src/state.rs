@@ -28,6 +28,8 @@ pub struct Parts {
     pub telemetry: Arc<dyn Telemetry>,
     /// Messages between parts.
     pub bus: Arc<dyn Bus>,
+    /// What every server looks like this second.
+    pub live: crate::live::Live,
     /// Passwords, tokens, limits.
     pub auth: Auth,
     /// Turns true when the hub stops.

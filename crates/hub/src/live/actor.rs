@@ -64,8 +64,10 @@ pub(super) struct Arrival {
     pub(super) newcomer: Newcomer,
     pub(super) name: String,
     pub(super) facts: Option<ServerFacts>,
-    /// Where commands go; `None` when the link carries none.
-    pub(super) commands: Option<mpsc::Sender<Command>>,
+    /// Where commands go. Closed by the owner when another link takes this one's place.
+    pub(super) commands: mpsc::Sender<Command>,
+    /// Whether the host takes commands.
+    pub(super) reverse: bool,
 }
 
 type Question = Box<dyn FnOnce(&mut Bucket) + Send>;
@@ -229,7 +231,8 @@ impl Actor {
             Input::Configure(settings) => self.bucket.configure(now, settings),
             Input::Remove(server, Removal::Delete, reply) => self.forget(server, Some(reply)),
             Input::Remove(server, Removal::Hide, reply) => {
-                let known = self.bucket.hide(server);
+                let known = self.bucket.hide(now, server);
+                self.held_back.remove(&server);
                 let _ = reply.send(known);
             }
             Input::Watch(reply) => {
@@ -261,12 +264,23 @@ impl Actor {
             Decision::Wait => return Admission::Wait,
             Decision::Hidden(_) => return Admission::Hidden,
         };
-        let reverse = arrival.commands.is_some();
-        if let Some(port) = arrival.commands {
-            self.ports.insert(arrival.link, port);
+        if arrival.kind == AgentKind::Pilothouse
+            && let Some(known) = self.bucket.server(server)
+        {
+            // Our agent has one link; an older one is a remnant, and learns it by the end of its commands.
+            for link in known.links() {
+                self.ports.remove(&link);
+            }
         }
-        self.bucket
-            .attach(now, server, arrival.link, reverse, &arrival.name, arrival.facts);
+        self.ports.insert(arrival.link, arrival.commands);
+        self.bucket.attach(
+            now,
+            server,
+            arrival.link,
+            arrival.reverse,
+            &arrival.name,
+            arrival.facts,
+        );
         self.act();
         Admission::Joined(Joined {
             server,

@@ -256,11 +256,12 @@ impl Bucket {
     }
 
     /// Hides a server until it is linked anew: it leaves every list, its links no longer count.
-    pub fn hide(&mut self, id: ServerId) -> bool {
+    pub fn hide(&mut self, now: Millis, id: ServerId) -> bool {
         let Some(server) = self.servers.get_mut(&id) else {
             return false;
         };
         server.hidden = true;
+        server.hidden_at = now;
         server.links.clear();
         server.processes.clear();
         server.told = None;

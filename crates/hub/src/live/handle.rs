@@ -169,8 +169,11 @@ pub struct Caller {
     pub name: String,
     /// Facts, if told already.
     pub facts: Option<ServerFacts>,
-    /// Where commands go; `None` when this link carries none.
-    pub commands: Option<mpsc::Sender<Command>>,
+    /// Where commands go (see [`BucketHandle::command_queue`]). The other end closes when another link takes over:
+    /// keep no copy.
+    pub commands: mpsc::Sender<Command>,
+    /// Whether the host takes commands.
+    pub reverse: bool,
 }
 
 impl BucketHandle {
@@ -193,6 +196,7 @@ impl BucketHandle {
             name,
             facts,
             commands,
+            reverse,
         } = caller;
         let arrival = Box::new(Arrival {
             link,
@@ -201,6 +205,7 @@ impl BucketHandle {
             name,
             facts,
             commands,
+            reverse,
         });
         let admission = self.call(|reply| Input::Arrive(arrival, reply)).await?;
         Ok(match admission {

@@ -1,7 +1,7 @@
 //! Which server is this? Pure.
 //!
-//! A name is only a label. Our agent brings a stored machine id; a clone of a machine's image shows the same id, and is
-//! told apart by being alive at the same time with another boot.
+//! A name is only a label. Our agent brings a stored id; a copy of a machine's image shows the same id, and is told
+//! apart by being alive at the same time on another boot or host.
 //! PM2's agents store nothing and make a new random id at each start, so a newcomer is compared with what is known:
 //! the id, then the unique ids of its processes (they outlive the agent), then name, host and user. A newcomer
 //! that looks like a server which still talks is kept waiting until the other either falls silent (it was a restart)
@@ -24,14 +24,12 @@ const TALKING: Millis = 2_500;
 pub enum Newcomer {
     /// Our agent's greeting.
     Machine {
-        /// Stored on the machine.
+        /// One `$PM2_HOME` on one machine.
         machine: String,
-        /// Identifies `$PM2_HOME` on it.
-        home: String,
-        /// Boot of the machine.
-        boot: String,
-        /// The user linked it anew, on purpose.
-        relinked: bool,
+        /// Boot and host: differs between copies of one image, not between agents of one machine.
+        incarnation: String,
+        /// When its user linked it, by the hub's clock; 0 when not told.
+        linked_at: Millis,
     },
     /// The first status of a PM2 agent.
     Told {
@@ -74,10 +72,9 @@ pub(super) fn decide<'a>(
     match newcomer {
         Newcomer::Machine {
             machine,
-            home,
-            boot,
-            relinked,
-        } => decide_machine(now, servers, machine, home, boot, *relinked),
+            incarnation,
+            linked_at,
+        } => decide_machine(now, servers, machine, incarnation, *linked_at),
         Newcomer::Told { .. } => decide_told(now, servers, newcomer),
     }
 }
@@ -86,49 +83,38 @@ fn decide_machine<'a>(
     now: Millis,
     servers: impl Iterator<Item = &'a Server> + Clone,
     machine: &str,
-    home: &str,
-    boot: &str,
-    relinked: bool,
+    incarnation: &str,
+    linked_at: Millis,
 ) -> Decision {
-    let same = servers.filter(
-        |s| matches!(&s.identity, Identity::Machine { machine: m, home: h, .. } if m == machine && h == home),
-    );
+    let same = servers.filter_map(|s| match &s.identity {
+        Identity::Machine { machine: known, copy } if known == machine => Some((copy.as_deref(), s)),
+        _ => None,
+    });
     let admit = |server: &Server| {
-        if server.hidden && !relinked {
+        if server.hidden && linked_at <= server.hidden_at {
             Decision::Hidden(server.id)
         } else {
             Decision::Known(server.id)
         }
     };
-    // The clone that was told apart before stays apart.
-    let cloned =
-        |s: &&Server| matches!(&s.identity, Identity::Machine { clone_of_boot: Some(b), .. } if b == boot);
-    if let Some(server) = same.clone().find(cloned) {
+    // The copy that was told apart before stays apart.
+    if let Some((_, server)) = same.clone().find(|(copy, _)| *copy == Some(incarnation)) {
         return admit(server);
     }
-    let original = same.clone().find(|s| {
-        matches!(
-            &s.identity,
-            Identity::Machine {
-                clone_of_boot: None,
-                ..
-            }
-        )
-    });
-    match original {
-        None => Decision::New(identity(machine, home, None)),
-        Some(server) if server.facts.unique_id.as_deref() == Some(boot) || !talking(now, server) => {
+    let new = |copy| {
+        Decision::New(Identity::Machine {
+            machine: machine.to_owned(),
+            copy,
+        })
+    };
+    match same.clone().find(|(copy, _)| copy.is_none()) {
+        None => new(None),
+        Some((_, server))
+            if server.facts.unique_id.as_deref() == Some(incarnation) || !talking(now, server) =>
+        {
             admit(server)
         }
-        Some(_) => Decision::New(identity(machine, home, Some(boot.to_owned()))),
-    }
-}
-
-fn identity(machine: &str, home: &str, clone_of_boot: Option<String>) -> Identity {
-    Identity::Machine {
-        machine: machine.to_owned(),
-        home: home.to_owned(),
-        clone_of_boot,
+        Some(_) => new(Some(incarnation.to_owned())),
     }
 }
 

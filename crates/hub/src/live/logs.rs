@@ -40,6 +40,8 @@ pub struct LogBatch {
     pub lines: Vec<LogLine>,
     /// Lines that were lost on the way here.
     pub dropped: u64,
+    /// Lines that passed the tap before these; set there, so that a slow watcher can count what it missed.
+    pub before: u64,
 }
 
 /// Which apps somebody wants to read.
@@ -70,6 +72,7 @@ pub struct LogTap {
     interest: watch::Sender<Interest>,
     watchers: Mutex<BTreeMap<u64, Option<String>>>,
     next: AtomicU64,
+    passed: AtomicU64,
     /// The link that carried the latest report: only this one acts on the interest.
     current: AtomicU64,
 }
@@ -81,6 +84,7 @@ impl Default for LogTap {
             interest: watch::Sender::new(Interest::default()),
             watchers: Mutex::default(),
             next: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
             current: AtomicU64::new(u64::MAX),
         }
     }
@@ -91,17 +95,20 @@ impl LogTap {
     pub fn watch(self: &Arc<Self>, app: Option<String>) -> LogWatch {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let lines = self.lines.subscribe();
+        let expected = self.passed.load(Ordering::Relaxed);
         self.change(|watchers| drop(watchers.insert(id, app.clone())));
         LogWatch {
             tap: self.clone(),
             id,
             app,
             lines,
+            expected,
         }
     }
 
     /// Hands lines to whoever watches; never waits.
-    pub fn give(&self, batch: LogBatch) {
+    pub fn give(&self, mut batch: LogBatch) {
+        batch.before = self.passed.fetch_add(batch.lines.len() as u64, Ordering::Relaxed);
         // Nobody there is no error.
         let _ = self.lines.send(Arc::new(batch));
     }
@@ -143,24 +150,36 @@ pub struct LogWatch {
     id: u64,
     app: Option<String>,
     lines: broadcast::Receiver<Arc<LogBatch>>,
+    /// Number of the next line, if none is lost.
+    expected: u64,
 }
 
-/// What a watcher gets.
+/// Lines for a watcher.
 #[derive(Clone, Debug)]
-pub enum LogNews {
-    /// Lines; some of the batch may be of other apps (see [`LogWatch::wants`]).
-    Lines(Arc<LogBatch>),
-    /// The watcher was slow and lost so many batches.
-    Lost(u64),
+pub struct LogNews {
+    /// Some of the batch may be of other apps (see [`LogWatch::wants`]).
+    pub batch: Arc<LogBatch>,
+    /// Lines lost since the last news, on the way here or because the watcher was slow.
+    pub dropped: u64,
 }
 
 impl LogWatch {
     /// The next lines; `None` when there will be none any more.
     pub async fn next(&mut self) -> Option<LogNews> {
-        match self.lines.recv().await {
-            Ok(batch) => Some(LogNews::Lines(batch)),
-            Err(broadcast::error::RecvError::Lagged(lost)) => Some(LogNews::Lost(lost)),
-            Err(broadcast::error::RecvError::Closed) => None,
+        loop {
+            match self.lines.recv().await {
+                Ok(batch) => {
+                    let missed = batch.before.saturating_sub(self.expected);
+                    self.expected = batch.before + batch.lines.len() as u64;
+                    return Some(LogNews {
+                        dropped: batch.dropped + missed,
+                        batch,
+                    });
+                }
+                // What was missed shows in the number of the next line.
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
         }
     }
 
@@ -212,14 +231,13 @@ mod tests {
                 text: String::new(),
             }],
             dropped: 0,
+            before: 0,
         };
         for n in 0..BATCHES as i64 + 6 {
             tap.give(batch(n));
         }
-        assert!(matches!(watch.next().await, Some(LogNews::Lost(6))));
-        let Some(LogNews::Lines(first)) = watch.next().await else {
-            panic!("a batch")
-        };
-        assert_eq!(first.lines[0].at, 6);
+        let first = watch.next().await.unwrap();
+        assert_eq!((first.batch.lines[0].at, first.dropped), (6, 6));
+        assert_eq!(watch.next().await.unwrap().dropped, 0);
     }
 }

@@ -7,16 +7,16 @@ use crate::ids::BucketId;
 use crate::store::catalog::ServerRecord;
 
 pub(super) fn to_record(bucket: BucketId, stored: StoredServer) -> ServerRecord {
-    let (machine, home) = match stored.identity {
-        Identity::Machine { machine, home, .. } => (Some(machine), Some(home)),
-        Identity::Told => (None, None),
+    let machine = match stored.identity {
+        Identity::Machine { machine, .. } => Some(machine),
+        Identity::Told => None,
     };
     ServerRecord {
         id: stored.id,
         bucket,
         name: stored.name,
         machine,
-        home,
+        home: None,
         hostname: stored.hostname,
         agent: stored.kind.as_str().to_owned(),
         hidden: stored.hidden,
@@ -27,13 +27,9 @@ pub(super) fn to_record(bucket: BucketId, stored: StoredServer) -> ServerRecord 
 }
 
 pub(super) fn from_record(record: ServerRecord) -> StoredServer {
-    let identity = match (record.machine, record.home) {
-        (Some(machine), Some(home)) => Identity::Machine {
-            machine,
-            home,
-            clone_of_boot: None,
-        },
-        _ => Identity::Told,
+    let identity = match record.machine {
+        Some(machine) => Identity::Machine { machine, copy: None },
+        None => Identity::Told,
     };
     StoredServer {
         id: record.id,

@@ -23,14 +23,12 @@ const MAX_AGENTS: usize = 8;
 /// How a server is known again when it comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// Our agent: the machine's own id and the home it supervises.
+    /// Our agent: the id stored in the home it supervises.
     Machine {
-        /// Stored on the machine.
+        /// One `$PM2_HOME` on one machine.
         machine: String,
-        /// Identifies `$PM2_HOME` on it.
-        home: String,
-        /// Set when a second live machine showed the same id (a cloned image): its boot, to tell it apart.
-        clone_of_boot: Option<String>,
+        /// Set when a second live machine showed the same id (a copied image): what tells it apart.
+        copy: Option<String>,
     },
     /// PM2's agent: nothing is stored there, so it is recognised by what it tells (see `identity`).
     Told,
@@ -73,6 +71,8 @@ pub struct Server {
     /// Ids of the agent processes that spoke for this server, newest last.
     pub(super) agents: VecDeque<String>,
     pub(super) hidden: bool,
+    /// When it was hidden.
+    pub(super) hidden_at: Millis,
     /// Something that watchers see changed since the last flush …
     pub(super) dirty: bool,
     /// … and it cannot wait for the next second.
@@ -132,6 +132,7 @@ impl Server {
             retired: BTreeMap::new(),
             agents: VecDeque::new(),
             hidden: false,
+            hidden_at: 0,
             dirty: true,
             urgent: true,
             told: None,
@@ -323,6 +324,11 @@ impl Server {
 }
 
 impl Server {
+    /// Links that speak for it.
+    pub(super) fn links(&self) -> Vec<LinkId> {
+        self.links.keys().copied().collect()
+    }
+
     /// The server's id.
     pub fn id(&self) -> ServerId {
         self.id

@@ -51,9 +51,11 @@ struct Snapshot {
     facts: ServerFacts,
     agents: VecDeque<String>,
     processes: Vec<StoredProcess>,
-    /// Only what the record's columns cannot tell: which of several clones this is.
+    /// What the record's columns cannot tell: which of several machines with one id this is.
     #[serde(default)]
-    clone_of_boot: Option<String>,
+    copy: Option<String>,
+    #[serde(default)]
+    hidden_at: Millis,
     #[serde(default)]
     stopped: bool,
 }
@@ -79,8 +81,9 @@ impl Server {
                     process: entry.now.clone(),
                 })
                 .collect(),
-            clone_of_boot: match &self.identity {
-                Identity::Machine { clone_of_boot, .. } => clone_of_boot.clone(),
+            hidden_at: self.hidden_at,
+            copy: match &self.identity {
+                Identity::Machine { copy, .. } => copy.clone(),
                 Identity::Told => None,
             },
             stopped: matches!(self.ended, Some((_, true))),
@@ -127,8 +130,9 @@ impl Server {
         let snapshot: Snapshot = serde_json::from_slice(bytes)?;
         self.facts = snapshot.facts;
         self.agents = snapshot.agents;
-        if let Identity::Machine { clone_of_boot, .. } = &mut self.identity {
-            *clone_of_boot = snapshot.clone_of_boot;
+        self.hidden_at = snapshot.hidden_at;
+        if let Identity::Machine { copy, .. } = &mut self.identity {
+            *copy = snapshot.copy;
         }
         self.ended = Some((self.last_seen, snapshot.stopped));
         for stored in snapshot.processes {

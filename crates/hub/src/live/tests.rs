@@ -46,8 +46,7 @@ fn full(processes: Vec<Process>) -> Report {
 fn ours(machine: &str) -> Identity {
     Identity::Machine {
         machine: machine.into(),
-        home: "/root/.pm2".into(),
-        clone_of_boot: None,
+        copy: None,
     }
 }
 
@@ -428,7 +427,7 @@ fn a_new_name_keeps_the_history_of_the_same_processes() {
 #[test]
 fn a_hidden_server_returns_only_when_linked_anew() {
     let mut bucket = bucket_of_pm2();
-    bucket.hide(server_id(1));
+    bucket.hide(START, server_id(1));
     assert_eq!(bucket.servers().count(), 0);
     assert_eq!(
         bucket.identify(START + 9, &told(START, "u1", &[], Some(true))),
@@ -457,19 +456,41 @@ fn a_hidden_server_returns_only_when_linked_anew() {
     assert_eq!(bucket.servers().count(), 1);
 }
 
-fn greeting(machine: &str, boot: &str, relinked: bool) -> Newcomer {
+fn greeting(machine: &str, incarnation: &str) -> Newcomer {
+    linked(machine, incarnation, 0)
+}
+
+fn linked(machine: &str, incarnation: &str, linked_at: Millis) -> Newcomer {
     Newcomer::Machine {
         machine: machine.into(),
-        home: "/root/.pm2".into(),
-        boot: boot.into(),
-        relinked,
+        incarnation: incarnation.into(),
+        linked_at,
     }
 }
 
 #[test]
-fn machines_are_told_apart_by_id_and_clones_by_their_boot() {
+fn a_hidden_machine_returns_only_when_linked_later() {
+    let mut bucket = bucket_with(1, Settings::default());
+    bucket.hide(START + 50, server_id(0));
+    let stored = bucket.stored(START + 60, server_id(0)).unwrap();
     let mut bucket = Bucket::default();
-    let Decision::New(identity) = bucket.identify(START, &greeting("m", "boot1", false)) else {
+    bucket.restore(START + 70, vec![stored]);
+    for (linked_at, expected) in [
+        (0, Decision::Hidden(server_id(0))),
+        (START + 50, Decision::Hidden(server_id(0))),
+        (START + 51, Decision::Known(server_id(0))),
+    ] {
+        assert_eq!(
+            bucket.identify(START + 100, &linked("m0", "boot1", linked_at)),
+            expected
+        );
+    }
+}
+
+#[test]
+fn machines_are_told_apart_by_id_and_copies_by_their_boot() {
+    let mut bucket = Bucket::default();
+    let Decision::New(identity) = bucket.identify(START, &greeting("m", "boot1")) else {
         panic!("unknown")
     };
     bucket.add(START, server_id(1), AgentKind::Pilothouse, identity);
@@ -481,35 +502,35 @@ fn machines_are_told_apart_by_id_and_clones_by_their_boot() {
     };
     bucket.attach(START, server_id(1), LinkId(1), true, "web", facts("boot1"));
     assert_eq!(
-        bucket.identify(START + 1, &greeting("m", "boot1", false)),
+        bucket.identify(START + 1, &greeting("m", "boot1")),
         Decision::Known(server_id(1))
     );
     assert!(matches!(
-        bucket.identify(START + 1, &greeting("other", "boot1", false)),
+        bucket.identify(START + 1, &greeting("other", "boot1")),
         Decision::New(_)
     ));
 
-    let Decision::New(clone) = bucket.identify(START + 1, &greeting("m", "boot2", false)) else {
-        panic!("a clone")
+    let Decision::New(copy) = bucket.identify(START + 1, &greeting("m", "boot2")) else {
+        panic!("a copy")
     };
-    bucket.add(START + 1, server_id(2), AgentKind::Pilothouse, clone);
+    bucket.add(START + 1, server_id(2), AgentKind::Pilothouse, copy);
     bucket.attach(START + 1, server_id(2), LinkId(2), true, "web", facts("boot2"));
     assert_eq!(
-        bucket.identify(START + 2, &greeting("m", "boot2", false)),
+        bucket.identify(START + 2, &greeting("m", "boot2")),
         Decision::Known(server_id(2))
     );
     assert_eq!(
-        bucket.identify(START + 2, &greeting("m", "boot1", false)),
+        bucket.identify(START + 2, &greeting("m", "boot1")),
         Decision::Known(server_id(1))
     );
 }
 
 #[test]
-fn a_reboot_is_no_clone() {
+fn a_reboot_is_no_copy() {
     let mut bucket = bucket_with(1, Settings::default());
     bucket.detach(START + 100, server_id(0), LinkId(0), false);
     assert_eq!(
-        bucket.identify(START + 200, &greeting("m0", "boot2", false)),
+        bucket.identify(START + 200, &greeting("m0", "boot2")),
         Decision::Known(server_id(0))
     );
 }
@@ -624,7 +645,7 @@ proptest! {
                 }
                 Step::Hint(s, p) => bucket.hint(server_id(s), p.into(), "stopped"),
                 Step::Forget(s) => drop(bucket.forget(server_id(s))),
-                Step::Hide(s) => drop(bucket.hide(server_id(s))),
+                Step::Hide(s) => drop(bucket.hide(now, server_id(s))),
                 Step::Plan(limit) => {
                     let plan = limit.map_or(Plan::Unlimited, |n| Plan::Processes(n.into()));
                     bucket.configure(now, Settings { plan, ..Settings::default() });

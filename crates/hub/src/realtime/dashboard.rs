@@ -1,0 +1,262 @@
+//! `/api/live`: the dashboard's socket.
+
+use std::collections::BTreeMap;
+
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::{Query, State};
+use axum::response::Response;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+
+use super::protocol::{self, Ask, Code, Topic};
+use super::socket::{self, CLOSE_POLICY, CLOSE_UNAUTHORIZED, Unreachable};
+use crate::auth::{Member, Session, authenticate};
+use crate::ids::{BucketId, ServerId};
+use crate::live::BucketHandle;
+use crate::live::logs::{LogNews, LogWatch};
+use crate::state::AppState;
+
+/// Watches per socket.
+const MAX_WATCHES: usize = 32;
+
+#[derive(Deserialize)]
+pub(super) struct Params {
+    #[serde(default)]
+    token: String,
+}
+
+/// Takes the socket first and judges the token then: browsers cannot read why an upgrade was refused.
+pub(super) async fn connect(
+    State(state): State<AppState>,
+    Query(params): Query<Params>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade
+        .max_message_size(socket::MAX_MESSAGE)
+        .max_frame_size(socket::MAX_MESSAGE)
+        .on_upgrade(move |socket| serve(state, params.token, socket))
+}
+
+async fn serve(state: AppState, token: String, socket: WebSocket) {
+    let (mut sink, mut stream) = socket.split();
+    let session = match authenticate(&state, &token).await {
+        Ok(session) => session,
+        Err(error) => {
+            let code = if socket::is_expired(&error) {
+                Code::Expired
+            } else {
+                Code::Forbidden
+            };
+            let _ = socket::send(
+                &mut sink,
+                Message::Text(protocol::error(None, code, &error.to_string())),
+            )
+            .await;
+            socket::close(&mut sink, CLOSE_UNAUTHORIZED, &error.to_string()).await;
+            return;
+        }
+    };
+    let (out, mut outgoing) = mpsc::channel(socket::OUTGOING);
+    let expiry = Instant::now() + socket::time_left(session.expires_at_ms, state.now_ms());
+    let mut watches = Watches {
+        state: state.clone(),
+        session,
+        out,
+        running: BTreeMap::new(),
+    };
+    let stopping = state.stopping();
+    tokio::pin!(stopping);
+    let mut ping = tokio::time::interval(socket::PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut recheck = tokio::time::interval(socket::RECHECK_EVERY);
+    recheck.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut heard = Instant::now();
+
+    loop {
+        let sent = tokio::select! {
+            message = stream.next() => {
+                heard = Instant::now();
+                match message {
+                    Some(Ok(Message::Text(text))) => match watches.ask(&text).await {
+                        None => Ok(()),
+                        Some(answer) => socket::send(&mut sink, Message::Text(answer)).await,
+                    },
+                    Some(Ok(Message::Binary(_))) => {
+                        socket::close(&mut sink, CLOSE_POLICY, "this socket takes JSON text").await;
+                        return;
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                }
+            }
+            Some(frame) = outgoing.recv() => socket::send(&mut sink, Message::Text(frame)).await,
+            _ = ping.tick() => {
+                if heard.elapsed() > socket::SILENCE { Err(Unreachable) } else { socket::send(&mut sink, Message::Ping(Default::default())).await }
+            }
+            _ = recheck.tick() => {
+                if authenticate(&state, &token).await.is_err() {
+                    return expire(&mut sink).await;
+                }
+                Ok(())
+            }
+            () = sleep_until(expiry) => return expire(&mut sink).await,
+            // Without a close frame, so that clients come back by themselves.
+            () = &mut stopping => return,
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+async fn expire(sink: &mut socket::Sink) {
+    let why = "the access token has expired";
+    let _ = socket::send(sink, Message::Text(protocol::error(None, Code::Expired, why))).await;
+    socket::close(sink, CLOSE_UNAUTHORIZED, why).await;
+}
+
+/// The watches of one socket, each a small task that writes into the socket's bounded queue. A task that finds the
+/// queue full waits; what it misses meanwhile it makes up with a snapshot.
+struct Watches {
+    state: AppState,
+    session: Session,
+    out: mpsc::Sender<Utf8Bytes>,
+    running: BTreeMap<u64, AbortHandle>,
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        for task in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+impl Watches {
+    /// Does what is asked; an answer is the reason why not.
+    async fn ask(&mut self, text: &str) -> Option<Utf8Bytes> {
+        let (id, bucket, topic) = match serde_json::from_str(text) {
+            Ok(Ask::Watch { id, bucket, topic }) => (id, bucket, topic),
+            Ok(Ask::Unwatch { id }) => {
+                if let Some(task) = self.running.remove(&id) {
+                    task.abort();
+                }
+                return None;
+            }
+            Err(error) => {
+                return Some(protocol::error(
+                    None,
+                    Code::BadRequest,
+                    &format!("not understood: {error}"),
+                ));
+            }
+        };
+        let refuse = |code, message: &str| Some(protocol::error(Some(id), code, message));
+        self.running.retain(|_, task| !task.is_finished());
+        if self.running.contains_key(&id) {
+            return refuse(Code::BadRequest, "a watch with this id is running");
+        }
+        if self.running.len() >= MAX_WATCHES {
+            return refuse(
+                Code::BadRequest,
+                &format!("at most {MAX_WATCHES} watches at once"),
+            );
+        }
+        let Ok(bucket) = bucket.parse::<BucketId>() else {
+            return refuse(Code::UnknownBucket, "a bucket id is 24 hexadecimal digits");
+        };
+        let Ok(member) = Member::find(&self.state, self.session.user.clone(), bucket).await else {
+            return refuse(
+                Code::UnknownBucket,
+                "no such bucket, or you are not a member of it",
+            );
+        };
+        let live = self.state.live.bucket(member.bucket.id);
+        let out = self.out.clone();
+        let task = match topic {
+            Topic::Servers => tokio::spawn(follow_servers(id, live, out)),
+            Topic::Logs { server, app } => {
+                let server = server.parse::<ServerId>().ok();
+                let known = match server {
+                    None => None,
+                    Some(server) => {
+                        let known = live
+                            .ask(move |b| b.server(server).is_some())
+                            .await
+                            .unwrap_or(false);
+                        known.then_some(server)
+                    }
+                };
+                let Some(server) = known else {
+                    return refuse(Code::BadRequest, "no such server in this bucket");
+                };
+                tokio::spawn(follow_logs(id, live.tap(server).watch(app), out))
+            }
+        };
+        self.running.insert(id, task.abort_handle());
+        None
+    }
+}
+
+async fn follow_servers(id: u64, live: BucketHandle, out: mpsc::Sender<Utf8Bytes>) {
+    loop {
+        let Ok((_, snapshot, mut changes)) = live.watch().await else {
+            let _ = out
+                .send(protocol::error(
+                    Some(id),
+                    Code::UnknownBucket,
+                    "the bucket is gone",
+                ))
+                .await;
+            return;
+        };
+        if out
+            .send(protocol::state("snapshot", id, &snapshot))
+            .await
+            .is_err()
+        {
+            return;
+        }
+        loop {
+            match changes.recv().await {
+                Ok(told) => {
+                    if out
+                        .send(protocol::state("changes", id, &told.rest))
+                        .await
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::debug!(missed, "a dashboard reads slowly: it gets a fresh snapshot");
+                    break;
+                }
+                Err(broadcast::error::RecvError::Closed) => {
+                    let _ = out
+                        .send(protocol::error(
+                            Some(id),
+                            Code::UnknownBucket,
+                            "the bucket is gone",
+                        ))
+                        .await;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn follow_logs(id: u64, mut watch: LogWatch, out: mpsc::Sender<Utf8Bytes>) {
+    // The tap lives as long as its server is known; when it ends, the watch stays silent until it is ended.
+    while let Some(LogNews { batch, dropped }) = watch.next().await {
+        if let Some(frame) = protocol::logs(id, &batch, dropped, |app| watch.wants(app))
+            && out.send(frame).await.is_err()
+        {
+            return;
+        }
+    }
+}
