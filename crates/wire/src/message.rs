@@ -7,7 +7,7 @@
 //!    A report with a number at or below what was acknowledged is a repeat and is only acknowledged again.
 //! 4. Logs flow only while the hub holds a [`LogSubscribe`] that has not run out.
 
-use crate::action::{ActionProgress, ActionRequest, ActionResult};
+use crate::action::{ActionError, ActionProgress, ActionRequest, ActionResult};
 use crate::codec::{self, is_default, open_enum, open_sum};
 use crate::ids::{MachineId, SessionId, StreamId};
 use crate::live::{Delta, Snapshot};
@@ -37,6 +37,8 @@ open_sum! {
         9 Pong(Pong),
         /// Leaving on purpose.
         10 Bye(Bye),
+        /// A log subscription is over.
+        11 LogsEnded(LogsEnded),
     }
 }
 
@@ -97,6 +99,10 @@ pub struct Hello {
     /// Whether the host disabled all remote actions on purpose.
     #[cbor(n(8), skip_if = "is_default")]
     pub reverse_disabled: bool,
+    /// When the user last ran `link` on that home, milliseconds since the epoch; 0 = not known. A hidden server is
+    /// shown again when this is later than its hiding.
+    #[cbor(n(9), skip_if = "is_default")]
+    pub linked_at: u64,
 }
 
 open_enum! {
@@ -275,6 +281,18 @@ pub struct LogUnsubscribe {
     /// Of the [`LogSubscribe`].
     #[n(0)]
     pub id: u64,
+}
+
+/// A log subscription is over: its time ran out or the host does not allow it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LogsEnded {
+    /// Of the [`LogSubscribe`].
+    #[n(0)]
+    pub id: u64,
+    /// Why it was refused; absent = its time ran out.
+    #[n(1)]
+    pub error: Option<ActionError>,
 }
 
 /// Send a snapshot: a delta did not fit.

@@ -8,8 +8,8 @@ use wire::action::{
 };
 use wire::live::View;
 use wire::message::{
-    Ack, Events, Exceptions, Hello, KeyOrder, LogBatch, LogSubscribe, Refuse, RefuseCode, Report, ReportBody,
-    Settings, Welcome,
+    Ack, Events, Exceptions, Hello, KeyOrder, LogBatch, LogSubscribe, LogsEnded, Refuse, RefuseCode, Report,
+    ReportBody, Settings, Welcome,
 };
 use wire::telemetry::{
     Event, EventKind, Exception, Host, LogLine, LogStream, Metric, Process, ProcessRef, ProcessStatus,
@@ -117,6 +117,7 @@ fn what_the_first_version_of_the_agent_sent_is_still_read() {
             now: 1_767_225_600_000,
             allowed: vec![Verb::Restart, Verb::Logs],
             reverse_disabled: false,
+            linked_at: 0,
         },
     );
     check_agent("v1-snapshot.bin", a_view(7, 1.5).snapshot());
