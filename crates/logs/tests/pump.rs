@@ -1,0 +1,381 @@
+//! The pump with real pipes and files.
+
+use std::fs::{File, OpenOptions};
+use std::io::{PipeWriter, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use logs::{Attach, Event, Format, Pump, Side, Stamp, StreamId};
+
+struct Fixture {
+    pump: Pump,
+    events: Receiver<Event>,
+    dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let (tx, events) = channel();
+        Self {
+            pump: Pump::start(move |event| tx.send(event).is_ok()).unwrap(),
+            events,
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn attach(&self, id: u64, files: &[PathBuf], format: Format) -> PipeWriter {
+        let (reader, writer) = std::io::pipe().unwrap();
+        self.pump.attach(Attach {
+            id: StreamId(id),
+            side: Side::Out,
+            pipe: OwnedFd::from(reader),
+            files: files.to_vec(),
+            format,
+            disabled: false,
+        });
+        writer
+    }
+
+    /// Waits for an event that `pick` takes; others are passed over.
+    fn event<T>(&self, what: &str, pick: impl Fn(Event) -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(event) => {
+                    if let Some(found) = pick(event) {
+                        return found;
+                    }
+                }
+                Err(_) => panic!("no event: {what}"),
+            }
+        }
+    }
+
+    fn ended(&self, id: u64) {
+        self.event("ended", |event| {
+            (event == Event::Ended { id: StreamId(id) }).then_some(())
+        });
+    }
+
+    fn text(&self) -> String {
+        self.event("chunk", |event| match event {
+            Event::Chunk(chunk) => Some(chunk.text),
+            _ => None,
+        })
+    }
+}
+
+fn until(what: &str, check: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !check() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn stamp() -> Stamp {
+    Arc::new(|_, out| out.push_str("DATE"))
+}
+
+#[test]
+fn raw_text_reaches_its_file_to_the_byte() {
+    let f = Fixture::new();
+    let log = f.path("deep/down/app-out.log");
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    until("the file is there before anything is printed", || log.exists());
+    let block: Vec<u8> = (0..=255).cycle().take(3_000_001).collect();
+    pipe.write_all(&block).unwrap();
+    pipe.write_all(b"no line end").unwrap();
+    drop(pipe);
+    f.ended(1);
+    let mut expected = block;
+    expected.extend_from_slice(b"no line end");
+    assert!(std::fs::read(&log).unwrap() == expected);
+}
+
+#[test]
+fn an_existing_log_is_appended_to_and_a_truncated_one_begins_anew() {
+    let f = Fixture::new();
+    let log = f.path("app.log");
+    std::fs::write(&log, "before\n").unwrap();
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    pipe.write_all(b"one\n").unwrap();
+    until("appended", || read(&log) == "before\none\n");
+    File::create(&log).unwrap();
+    pipe.write_all(b"two\n").unwrap();
+    until("from the start", || read(&log) == "two\n");
+    OpenOptions::new()
+        .append(true)
+        .open(&log)
+        .unwrap()
+        .write_all(b"from elsewhere\n")
+        .unwrap();
+    pipe.write_all(b"three\n").unwrap();
+    until("after what others wrote", || {
+        read(&log) == "two\nfrom elsewhere\nthree\n"
+    });
+}
+
+#[test]
+fn reopen_follows_the_path_after_a_rename() {
+    let f = Fixture::new();
+    let log = f.path("app.log");
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    pipe.write_all(b"old\n").unwrap();
+    until("written", || read(&log) == "old\n");
+    std::fs::rename(&log, f.path("moved.log")).unwrap();
+    f.pump.reopen();
+    until("created at once", || log.exists());
+    pipe.write_all(b"new\n").unwrap();
+    until("written to the new file", || read(&log) == "new\n");
+    assert_eq!(read(&f.path("moved.log")), "old\n");
+}
+
+#[test]
+fn dates_stand_once_before_each_line_even_of_lines_in_pieces() {
+    let f = Fixture::new();
+    let log = f.path("app.log");
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Dated(stamp()));
+    pipe.write_all(b"one\ntw").unwrap();
+    pipe.write_all(b"o\n").unwrap();
+    pipe.write_all(b"prompt> ").unwrap();
+    until("a line without an end is not kept back", || {
+        read(&log).ends_with("prompt> ")
+    });
+    pipe.write_all(b"answer\n").unwrap();
+    drop(pipe);
+    f.ended(1);
+    assert_eq!(read(&log), "DATE: one\nDATE: two\nDATE: prompt> answer\n");
+}
+
+#[test]
+fn a_line_longer_than_any_buffer_has_one_date() {
+    let f = Fixture::new();
+    let log = f.path("app.log");
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Dated(stamp()));
+    let line = format!("{}\n", "x".repeat(700_000));
+    pipe.write_all(line.as_bytes()).unwrap();
+    pipe.write_all(b"next\n").unwrap();
+    drop(pipe);
+    f.ended(1);
+    assert!(read(&log) == format!("DATE: {line}DATE: next\n"));
+}
+
+#[test]
+fn json_objects_can_be_read_back() {
+    let f = Fixture::new();
+    let log = f.path("app.log");
+    let format = Format::Json {
+        stamp: stamp(),
+        process_id: 3,
+        app_name: "api".into(),
+    };
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), format);
+    pipe.write_all("ü \"quoted\"\n".as_bytes()).unwrap();
+    drop(pipe);
+    f.ended(1);
+    let value: serde_json::Value = serde_json::from_str(read(&log).trim_end()).unwrap();
+    assert_eq!(value["message"], "ü \"quoted\"\n");
+    assert_eq!(value["type"], "out");
+    assert_eq!(value["process_id"], 3);
+}
+
+#[test]
+fn a_combined_file_gets_both_streams() {
+    let f = Fixture::new();
+    let both = f.path("both.log");
+    let mut one = f.attach(1, &[both.clone(), f.path("one.log")], Format::Raw);
+    let mut two = f.attach(2, &[both.clone(), f.path("two.log")], Format::Raw);
+    for n in 0..200 {
+        writeln!(one, "one {n}").unwrap();
+        writeln!(two, "two {n}").unwrap();
+    }
+    drop((one, two));
+    f.ended(1);
+    until("the other one ended", || {
+        read(&f.path("two.log")).lines().count() == 200
+    });
+    let own: String = (0..200).map(|n| format!("one {n}\n")).collect();
+    assert_eq!(read(&f.path("one.log")), own);
+    let text = read(&both);
+    assert_eq!(text.lines().count(), 400);
+    let mine: String = text
+        .lines()
+        .filter(|l| l.starts_with("one"))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    assert_eq!(mine, own);
+}
+
+#[test]
+fn a_listener_is_told_what_stands_in_the_file() {
+    let f = Fixture::new();
+    let log = f.path("app.log");
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    pipe.write_all(b"unheard\n").unwrap();
+    until("written", || read(&log) == "unheard\n");
+    f.pump.listen(true);
+    // The command and the text travel apart: what is written after a first chunk was heard is heard for sure.
+    let smile = "😀\n".as_bytes();
+    let heard = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut pipe = &pipe;
+            pipe.write_all(&smile[..2]).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            pipe.write_all(&smile[2..]).unwrap();
+        });
+        let mut heard = String::new();
+        while !heard.contains('\n') {
+            heard.push_str(&f.text());
+        }
+        heard
+    });
+    assert_eq!(heard, "😀\n");
+    f.pump.listen(false);
+    pipe.write_all(b"last\n").unwrap();
+    drop(pipe);
+    f.ended(1);
+    assert_eq!(read(&log), "unheard\n😀\nlast\n");
+}
+
+#[test]
+fn a_listener_that_does_not_take_is_told_how_much_it_missed() {
+    let (tx, events) = channel();
+    let mut chunks = 0;
+    let pump = Pump::start(move |event| {
+        if matches!(event, Event::Chunk(_)) {
+            chunks += 1;
+            if chunks % 3 != 0 {
+                return false;
+            }
+        }
+        tx.send(event).is_ok()
+    })
+    .unwrap();
+    pump.listen(true);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    pump.attach(Attach {
+        id: StreamId(1),
+        side: Side::Err,
+        pipe: OwnedFd::from(reader),
+        files: vec![],
+        format: Format::Raw,
+        disabled: false,
+    });
+    let chunk = loop {
+        writer.write_all(b"x").unwrap();
+        if let Ok(Event::Chunk(chunk)) = events.recv_timeout(Duration::from_millis(20)) {
+            break chunk;
+        }
+    };
+    assert_eq!((chunk.missed, chunk.side), (2, Side::Err));
+}
+
+#[test]
+fn a_full_disk_holds_no_app_up_and_is_told_once() {
+    let f = Fixture::new();
+    for (id, format) in [(1, Format::Raw), (2, Format::Dated(stamp()))] {
+        let mut pipe = f.attach(id, &[PathBuf::from("/dev/full")], format);
+        pipe.write_all(b"nowhere to go\n").unwrap();
+        let (path, reason) = f.event("failing", |event| match event {
+            Event::Failing { path, reason, .. } => Some((path, reason)),
+            _ => None,
+        });
+        assert_eq!(path, Path::new("/dev/full"));
+        assert!(reason.contains("No space"), "{reason}");
+        // Far more than the pipe holds: the writer would hang here for ever if nothing were dropped.
+        pipe.write_all(&vec![b'x'; 400_000]).unwrap();
+    }
+}
+
+#[test]
+fn what_was_held_back_is_written_when_there_is_room_again() {
+    let f = Fixture::new();
+    let folder = f.path("gone");
+    std::fs::write(&folder, "a file where a folder should be").unwrap();
+    let log = folder.join("app.log");
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    pipe.write_all(b"kept\n").unwrap();
+    f.event("failing", |event| {
+        matches!(event, Event::Failing { .. }).then_some(())
+    });
+    std::fs::remove_file(&folder).unwrap();
+    let dropped = f.event("recovered", |event| match event {
+        Event::Recovered { dropped, .. } => Some(dropped),
+        _ => None,
+    });
+    assert_eq!(dropped, 0);
+    until("written", || read(&log) == "kept\n");
+}
+
+#[test]
+fn a_disabled_stream_is_neither_written_nor_told() {
+    let f = Fixture::new();
+    f.pump.listen(true);
+    let log = f.path("never.log");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    f.pump.attach(Attach {
+        id: StreamId(1),
+        side: Side::Out,
+        pipe: OwnedFd::from(reader),
+        files: vec![log.clone()],
+        format: Format::Raw,
+        disabled: true,
+    });
+    writer.write_all(&vec![b'x'; 500_000]).unwrap();
+    drop(writer);
+    assert_eq!(
+        f.events.recv_timeout(Duration::from_secs(20)).unwrap(),
+        Event::Ended { id: StreamId(1) }
+    );
+    assert!(!log.exists());
+}
+
+#[test]
+fn what_is_in_the_pipe_waits_for_the_next_pump() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("app.log");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut expected = String::new();
+    for round in 0..20 {
+        let pump = Pump::start(|_| true).unwrap();
+        pump.attach(Attach {
+            id: StreamId(1),
+            side: Side::Out,
+            pipe: OwnedFd::from(reader.try_clone().unwrap()),
+            files: vec![log.clone()],
+            format: Format::Raw,
+            disabled: false,
+        });
+        let line = format!("round {round}\n");
+        writer.write_all(line.as_bytes()).unwrap();
+        expected.push_str(&line);
+        drop(pump); // in the middle of it, or before it began
+    }
+    drop(writer);
+    let (tx, ended) = channel();
+    let pump = Pump::start(move |event| tx.send(event).is_ok()).unwrap();
+    pump.attach(Attach {
+        id: StreamId(2),
+        side: Side::Out,
+        pipe: OwnedFd::from(reader),
+        files: vec![log.clone()],
+        format: Format::Raw,
+        disabled: false,
+    });
+    ended.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(read(&log), expected);
+    drop(pump);
+}
