@@ -376,7 +376,10 @@ fn ends_mid_line(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     let Ok(meta) = file.metadata() else { return false };
     let mut last = [b'\n'];
-    meta.is_file() && meta.len() > 0 && file.read_exact_at(&mut last, meta.len() - 1).is_ok() && last[0] != b'\n'
+    meta.is_file()
+        && meta.len() > 0
+        && file.read_exact_at(&mut last, meta.len() - 1).is_ok()
+        && last[0] != b'\n'
 }
 
 /// Takes exactly `n` bytes, which are known to be there, from the pipe.
