@@ -235,6 +235,7 @@ fn write_token(token: Token, time: jiff::civil::DateTime, offset_s: i32, out: &m
     let two = |out: &mut String, n: i8| {
         out.push((b'0' + (n / 10) as u8) as char);
         out.push((b'0' + (n % 10) as u8) as char);
+        Ok(())
     };
     // Writing into a String never fails.
     let _ = match token {
@@ -257,12 +258,12 @@ fn write_token(token: Token, time: jiff::civil::DateTime, offset_s: i32, out: &m
         Token::Millis => write!(out, "{:03}", time.subsec_nanosecond() / 1_000_000),
         Token::Zone => write_zone(offset_s, ":", out),
         Token::ZoneBare => write_zone(offset_s, "", out),
-        Token::Month2 => Ok(two(out, time.month())),
-        Token::Day2 => Ok(two(out, time.day())),
-        Token::Hour2 => Ok(two(out, time.hour())),
-        Token::Hour12Two => Ok(two(out, hour12)),
-        Token::Minute2 => Ok(two(out, time.minute())),
-        Token::Second2 => Ok(two(out, time.second())),
+        Token::Month2 => two(out, time.month()),
+        Token::Day2 => two(out, time.day()),
+        Token::Hour2 => two(out, time.hour()),
+        Token::Hour12Two => two(out, hour12),
+        Token::Minute2 => two(out, time.minute()),
+        Token::Second2 => two(out, time.second()),
     };
 }
 

@@ -8,6 +8,7 @@
 //! environment, and starts nothing: facts come in as arguments. Whatever bytes come in, it answers or refuses; it does not
 //! panic and does not grow beyond the limits its caller gives.
 
+pub mod agent_wire;
 pub mod axon;
 pub mod bus;
 pub mod dates;

@@ -1,0 +1,109 @@
+//! What PM2's monitoring agent says to a server, and what it obeys: the hub's door for unmodified agents.
+//!
+//! One HTTP request ([`VerifyRequest`]), then text frames `{payload, channel}` on a WebSocket ([`Incoming`], [`Message`]), whose
+//! `status` is a document kept current by patches ([`StatusDoc`], [`Status`]); and the few commands an agent takes ([`command`]).
+//! Channel names prove nothing: an app can send any of them. So everything is read leniently, bounded, and field by field.
+
+pub mod command;
+mod message;
+mod patch;
+mod status;
+mod verify;
+
+pub use message::{
+    ActionReply, Exception, LogChunk, Message, Pm2Result, ProcessEvent, ProcessRef, Profile, ScopedOutput,
+    ScopedStep, Span,
+};
+pub use patch::{PatchError, PatchLimits, apply as apply_patch};
+pub use status::{ActionInfo, Metric, NeedResend, ProcessStatus, Refused, ServerStatus, Status, StatusDoc};
+pub use verify::{VerifyError, VerifyRequest, verify_accepted, verify_refused};
+
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+/// One frame of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incoming {
+    /// Its channel; any text.
+    pub channel: String,
+    /// Its payload; any value.
+    pub payload: Value,
+}
+
+/// A frame that is not an envelope.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("reading an agent's frame: {reason}")]
+pub struct BadFrame {
+    /// What is wrong; never quotes the frame.
+    pub reason: String,
+}
+
+impl Incoming {
+    /// Reads an envelope. The caller bounds the text's length.
+    pub fn parse(text: &str) -> Result<Incoming, BadFrame> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            channel: String,
+            #[serde(default)]
+            payload: Value,
+        }
+        let envelope: Envelope = serde_json::from_str(text).map_err(|e| BadFrame {
+            reason: format!("no {{payload, channel}}: {e}"),
+        })?;
+        if envelope.channel.is_empty() || envelope.channel.len() > 256 {
+            return Err(BadFrame {
+                reason: "the channel's name is empty or longer than 256 bytes".into(),
+            });
+        }
+        Ok(Incoming {
+            channel: envelope.channel,
+            payload: envelope.payload,
+        })
+    }
+}
+
+/// Longest name, path or other short text that is taken over.
+const SHORT: usize = 1024;
+
+/// A text field, cut to `max` bytes.
+fn text_of(value: Option<&Value>, max: usize) -> Option<String> {
+    match value? {
+        Value::String(text) => Some(cut(text, max).to_owned()),
+        _ => None,
+    }
+}
+
+fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn envelopes() {
+        let frame = Incoming::parse(r#"{"payload":{"a":1},"channel":"x"}"#).unwrap();
+        assert_eq!(
+            (frame.channel.as_str(), &frame.payload["a"]),
+            ("x", &Value::from(1))
+        );
+        assert_eq!(
+            Incoming::parse(r#"{"channel":"x"}"#).unwrap().payload,
+            Value::Null
+        );
+        let deep = format!("{{\"channel\":\"x\",\"payload\":{}}}", "[".repeat(5000));
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"channel":5}"#,
+            r#"{"channel":""}"#,
+            deep.as_str(),
+        ] {
+            assert!(Incoming::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
