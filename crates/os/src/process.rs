@@ -171,7 +171,7 @@ fn argument_area() -> io::Result<(usize, usize)> {
 }
 
 /// Replaces this process's program in place: same pid, same children, same descriptors as far as they are not
-/// close-on-exec. Returns only on failure.
+/// close-on-exec, same signal mask and ignored signals (so nothing can be lost or hit in between). Returns only on failure.
 #[must_use]
 pub fn replace(program: &Path, argv: &[CString], env: &[CString]) -> io::Error {
     let program = match c_string(program.as_os_str()) {
@@ -185,17 +185,9 @@ pub fn replace(program: &Path, argv: &[CString], env: &[CString]) -> io::Error {
             .collect()
     };
     let (argv, env) = (pointers(argv), pointers(env));
-    let empty = empty_signal_set();
-    // SAFETY: null-terminated arrays of NUL-terminated strings that all live until the call ends. The signal mask survives
-    // an exec, so it is emptied; the new program sets its own.
-    unsafe {
-        let mut before = empty;
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const empty, &raw mut before);
-        libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr());
-        let error = io::Error::last_os_error();
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
-        error
-    }
+    // SAFETY: null-terminated arrays of NUL-terminated strings that all live until the call ends.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
 }
 
 pub(crate) fn empty_signal_set() -> libc::sigset_t {
