@@ -1,0 +1,70 @@
+/** Chooses between the sign-in and the shell, and opens the bucket that the address names. */
+import { effect } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { Login } from './pages/login';
+import { go, route, to } from './router';
+import { begin, session } from './session';
+import { Shell } from './shell';
+import { bucketId, buckets, forgetBuckets, loadBuckets, loadRole } from './store/buckets';
+import { openBucket } from './store/live';
+import { Failure } from './ui/controls';
+import { Brand } from './ui/icons';
+import { Overlay } from './ui/overlay';
+
+export function App() {
+  useEffect(
+    () =>
+      effect(() => {
+        if (session.value === 'in') {
+          if (buckets.value === null) void loadBuckets();
+        } else if (session.value === 'out') {
+          forgetBuckets();
+        }
+        const known = session.value === 'in' && buckets.value?.some((b) => b.id === bucketId.value);
+        openBucket(known ? bucketId.value : session.value === 'expired' ? bucketId.peek() : '');
+        if (known) void loadRole(bucketId.value);
+      }),
+    [],
+  );
+  useEffect(
+    () =>
+      effect(() => {
+        const list = buckets.value;
+        const at = route.value;
+        if (!list) return;
+        if (at.page === 'redirect') {
+          const found = list.find((b) => b.publicKey === at.publicKey);
+          go(found ? to.servers(found.id) : '#/', true);
+        } else if (at.page === 'home') {
+          const [only] = list;
+          if (list.length === 1 && only) go(to.servers(only.id), true);
+        }
+      }),
+    [],
+  );
+
+  const state = session.value;
+  if (state === 'checking') {
+    return (
+      <div class="splash" role="status" aria-label="Loading">
+        <Brand />
+      </div>
+    );
+  }
+  if (state === 'unreachable') {
+    return (
+      <div class="splash">
+        <Failure
+          message="The hub does not answer. Check that it runs and that this browser can reach it."
+          onRetry={begin}
+        />
+      </div>
+    );
+  }
+  return (
+    <>
+      {state === 'out' || state === 'expired' ? <Login expired={state === 'expired'} /> : <Shell />}
+      <Overlay />
+    </>
+  );
+}

@@ -1,0 +1,183 @@
+/** The only file that knows uPlot: one chart on one canvas, given lines, told the range, asked for nothing else. */
+import 'uplot/dist/uPlot.min.css';
+import uPlot from 'uplot';
+import { bytes, metric, millis, percent } from '../format/units';
+import { colour } from '../theme';
+import type { Aligned } from './align';
+
+export const PALETTE = ['--c1', '--c2', '--c3', '--c4', '--c5', '--c6', '--c7', '--c8'] as const;
+
+export function inkOf(index: number): string {
+  return PALETTE[index % PALETTE.length] ?? '--c1';
+}
+
+export interface PlotOptions {
+  readonly unit: string;
+  readonly height: number;
+  /** Charts with the same name share their cross-hair. */
+  readonly sync: string;
+  readonly onZoom: (from: number, to: number) => void;
+  /** Index of the point under the cross-hair, `null` when it left. */
+  readonly onCursor: (index: number | null) => void;
+}
+
+const KiB = 1024;
+const BYTE_STEPS = [0, 1, 2, 3, 4].flatMap((power) =>
+  [1, 2, 4, 8, 16, 32, 64, 128, 256, 512].map((n) => n * KiB ** power),
+);
+
+function isBytes(unit: string): boolean {
+  return /^(b|bytes?)$/i.test(unit);
+}
+
+export function formatter(unit: string): (v: number | null | undefined) => string {
+  if (unit === '%') return percent;
+  if (isBytes(unit)) return bytes;
+  if (unit === 'ms') return millis;
+  return (v) => metric(v, unit);
+}
+
+/** Where the vertical axis ends: on zero, unless everything lies far above it. */
+export function verticalRange(low: number, high: number, unit: string): [number, number] {
+  if (!Number.isFinite(low) || !Number.isFinite(high)) return [0, 1];
+  if (low < 0) return [low - (high - low) * 0.08, high + (high - low) * 0.08 || 1];
+  if (unit === '%') return [0, Math.max(high * 1.15, 5)];
+  if (low > high * 0.6 && isBytes(unit)) {
+    const room = Math.max(high - low, high * 0.05);
+    return [Math.max(0, low - room), high + room];
+  }
+  return [0, high > 0 ? high * 1.15 : 1];
+}
+
+export class Plot {
+  private readonly host: HTMLElement;
+  private readonly options: PlotOptions;
+  private plot: uPlot | null = null;
+  private shape = '';
+  private range: [number, number] = [0, 1];
+  private hidden: ReadonlySet<string> = new Set();
+
+  constructor(host: HTMLElement, options: PlotOptions) {
+    this.host = host;
+    this.options = options;
+  }
+
+  /** Draws. `from` and `to` are epoch ms. */
+  show(data: Aligned, from: number, to: number, hidden: ReadonlySet<string>): void {
+    this.range = [from / 1000, to / 1000];
+    this.hidden = hidden;
+    const shape = data.lines.map((l) => l.key).join('\n');
+    const columns: uPlot.AlignedData = [
+      data.t as number[],
+      ...data.lines.flatMap((l) => [l.avg, l.max, l.min] as number[][]),
+    ];
+    if (!this.plot || shape !== this.shape) {
+      this.shape = shape;
+      this.plot?.destroy();
+      this.plot = new uPlot(this.setup(data), columns, this.host);
+      return;
+    }
+    const plot = this.plot;
+    plot.batch(() => {
+      data.lines.forEach((l, i) => {
+        const show = !hidden.has(l.key);
+        for (let s = i * 3 + 1; s <= i * 3 + 3; s++) if (plot.series[s]?.show !== show) plot.setSeries(s, { show });
+      });
+      plot.setData(columns, false);
+      plot.setScale('x', { min: this.range[0], max: this.range[1] });
+    });
+  }
+
+  resize(): void {
+    const width = this.host.clientWidth;
+    if (this.plot && width > 0 && width !== this.plot.width) this.plot.setSize({ width, height: this.options.height });
+  }
+
+  /** Colours are baked into a chart; after a change of theme the next `show` makes a new one. */
+  forget(): void {
+    this.shape = '';
+  }
+
+  destroy(): void {
+    this.plot?.destroy();
+    this.plot = null;
+  }
+
+  private setup(data: Aligned): uPlot.Options {
+    const { unit, height, sync, onZoom, onCursor } = this.options;
+    const text = colour('--text-3');
+    const grid = { stroke: colour('--line'), width: 1 };
+    const say = formatter(unit);
+    const banded = data.lines.length <= 2;
+    const series: uPlot.Series[] = [{}];
+    const bands: uPlot.Band[] = [];
+    data.lines.forEach((l, i) => {
+      const ink = colour(inkOf(i));
+      const show = !this.hidden.has(l.key);
+      series.push(
+        { label: l.label, stroke: ink, width: 1.4, points: { show: false }, show },
+        { label: `${l.label} max`, stroke: 'transparent', width: 0, points: { show: false }, show, auto: banded },
+        { label: `${l.label} min`, stroke: 'transparent', width: 0, points: { show: false }, show, auto: banded },
+      );
+      if (banded) bands.push({ series: [i * 3 + 2, i * 3 + 3], fill: translucent(ink) });
+    });
+    return {
+      width: this.host.clientWidth || 400,
+      height,
+      legend: { show: false },
+      padding: [8, 8, 0, 0],
+      cursor: {
+        sync: { key: sync, setSeries: false },
+        drag: { x: true, y: false, setScale: false },
+        points: { size: 6 },
+        y: false,
+      },
+      scales: {
+        x: { time: true, range: () => this.range },
+        y: { range: (_, low, high) => verticalRange(low ?? Number.NaN, high ?? Number.NaN, unit) },
+      },
+      axes: [
+        { stroke: text, grid, ticks: { show: false }, font: FONT, size: 26, space: 64, values: TIME_LABELS },
+        {
+          stroke: text,
+          grid,
+          ticks: { show: false },
+          font: FONT,
+          size: 62,
+          space: 36,
+          values: (_, splits) => splits.map(say),
+          ...(isBytes(unit) ? { incrs: BYTE_STEPS } : {}),
+        },
+      ],
+      series,
+      bands,
+      hooks: {
+        setCursor: [(u) => onCursor(u.cursor.left !== undefined && u.cursor.left >= 0 ? (u.cursor.idx ?? null) : null)],
+        setSelect: [
+          (u) => {
+            if (u.select.width < 6) return;
+            const from = u.posToVal(u.select.left, 'x') * 1000;
+            const to = u.posToVal(u.select.left + u.select.width, 'x') * 1000;
+            u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+            onZoom(Math.floor(from), Math.ceil(to));
+          },
+        ],
+      },
+    };
+  }
+}
+
+const FONT = '11px system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif';
+
+/** 24-hour clock, the day where it changes. */
+const TIME_LABELS: uPlot.Axis.Values = [
+  [86_400, '{MM}-{DD}', null, null, null, null, null, null, 1],
+  [3600, '{HH}:{mm}', null, null, '\n{MM}-{DD}', null, null, null, 1],
+  [60, '{HH}:{mm}', null, null, null, null, null, null, 1],
+  [1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 1],
+] as unknown as uPlot.Axis.Values;
+
+function translucent(rgb: string): string {
+  const parts = /^rgba?\(([^)]+)\)$/.exec(rgb)?.[1]?.split(/[\s,/]+/);
+  return parts && parts.length >= 3 ? `rgba(${parts[0]}, ${parts[1]}, ${parts[2]}, 0.12)` : rgb;
+}

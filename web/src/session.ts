@@ -1,0 +1,55 @@
+/** Who is signed in. The address in the hash is left alone, so that a new sign-in returns to where one was. */
+import { signal } from '@preact/signals';
+import * as api from './link/api';
+
+export type Session = 'checking' | 'in' | 'out' | 'expired' | 'unreachable';
+
+export interface User {
+  readonly username: string;
+  readonly email: string;
+}
+
+export const session = signal<Session>('checking');
+export const user = signal<User>({ username: '', email: '' });
+
+api.onExpired(() => {
+  if (session.value === 'in') session.value = 'expired';
+});
+
+export async function begin(): Promise<void> {
+  session.value = 'checking';
+  try {
+    if (await api.refresh()) await enter();
+    else session.value = 'out';
+  } catch {
+    session.value = 'unreachable';
+  }
+}
+
+async function enter(): Promise<void> {
+  session.value = 'in';
+  try {
+    const me = ((await api.get('api/users/isLogged')) ?? {}) as Record<string, unknown>;
+    const record = (typeof me.user === 'object' && me.user !== null ? me.user : me) as Record<string, unknown>;
+    user.value = {
+      username: typeof record.username === 'string' ? record.username : '',
+      email: typeof record.email === 'string' ? record.email : '',
+    };
+  } catch {
+    // The name in the menu is a nicety; every page asks for what it needs itself.
+  }
+}
+
+export async function signIn(username: string, password: string): Promise<void> {
+  await api.login(username, password);
+  await enter();
+}
+
+export async function signOut(): Promise<void> {
+  try {
+    await api.logout();
+  } finally {
+    user.value = { username: '', email: '' };
+    session.value = 'out';
+  }
+}

@@ -1,0 +1,94 @@
+/** The buckets of the account, and what is known of the one that is open. */
+import { computed, signal } from '@preact/signals';
+import * as api from '../link/api';
+import { type BucketRoute, route } from '../router';
+
+export type Role = 'user' | 'developer' | 'admin' | 'owner';
+
+export interface Bucket {
+  readonly id: string;
+  readonly name: string;
+  readonly comment: string;
+  readonly publicKey: string;
+  readonly secretKey: string;
+  /** Plan id: `unlimited`, `pro_4`, … */
+  readonly plan: string;
+  /** Where agents link to: the root of this hub as they must name it. */
+  readonly endpoint: string;
+  readonly offlineAfter: number;
+}
+
+const RANK: Readonly<Record<Role, number>> = { user: 0, developer: 1, admin: 2, owner: 3 };
+
+export const buckets = signal<readonly Bucket[] | null>(null);
+export const bucketsError = signal<string>('');
+const roles = signal<Readonly<Record<string, Role>>>({});
+
+type Dict = Record<string, unknown>;
+const dict = (v: unknown): Dict => (typeof v === 'object' && v !== null && !Array.isArray(v) ? (v as Dict) : {});
+const str = (v: unknown): string => (typeof v === 'string' ? v : '');
+
+export function readBucket(v: unknown): Bucket | null {
+  const d = dict(v);
+  const id = str(d._id) || str(d.id);
+  if (id === '') return null;
+  const endpoints = dict(dict(d.node).endpoints);
+  const after = Number(dict(d.configuration).offline_after ?? 120);
+  return {
+    id,
+    name: str(d.name) || id,
+    comment: str(d.comment),
+    publicKey: str(d.public_id),
+    secretKey: str(d.secret_id),
+    plan: str(dict(d.credits).offer_type) || str(dict(d.payment).offer_type) || 'unlimited',
+    endpoint: str(endpoints.web),
+    offlineAfter: Number.isFinite(after) && after > 0 ? after : 120,
+  };
+}
+
+/** Processes that a plan allows: `pro_N` allows N, everything else sets no limit. */
+export function allowance(plan: string): number | null {
+  const n = /^pro_(\d+)(?:_yearly)?$/.exec(plan)?.[1];
+  return n === undefined ? null : Number(n);
+}
+
+export async function loadBuckets(): Promise<void> {
+  bucketsError.value = '';
+  try {
+    const answer = await api.get('api/bucket/');
+    const list = Array.isArray(answer) ? answer : [];
+    buckets.value = list.map(readBucket).filter((b): b is Bucket => b !== null);
+  } catch (error) {
+    bucketsError.value = error instanceof Error ? error.message : 'The list of buckets could not be read.';
+  }
+}
+
+export async function createBucket(name: string, comment: string): Promise<Bucket> {
+  const answer = dict(await api.post('api/bucket/create_classic', { name, comment }));
+  const made = readBucket(answer.bucket ?? answer);
+  if (!made) throw new api.ApiError(200, 'The hub did not say which bucket it made.');
+  await loadBuckets();
+  return made;
+}
+
+export async function loadRole(bucket: string): Promise<void> {
+  if (roles.value[bucket]) return;
+  try {
+    const answer = await api.get(`api/bucket/${bucket}/current_role`);
+    const role = str(typeof answer === 'string' ? answer : dict(answer).role) as Role;
+    if (role in RANK) roles.value = { ...roles.value, [bucket]: role };
+  } catch {
+    // Without a known role the page offers nothing that needs one; the hub decides anyway.
+  }
+}
+
+export function forgetBuckets(): void {
+  buckets.value = null;
+  roles.value = {};
+}
+
+export const bucketId = computed<string>(() => ('bucket' in route.value ? (route.value as BucketRoute).bucket : ''));
+export const bucket = computed<Bucket | null>(() => buckets.value?.find((b) => b.id === bucketId.value) ?? null);
+export const role = computed<Role>(() => roles.value[bucketId.value] ?? 'user');
+
+export const may = (least: Role): boolean => RANK[role.value] >= RANK[least];
