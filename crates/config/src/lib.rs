@@ -1,1 +1,139 @@
-//! Reads: finds and evaluates configuration files, with positions in every complaint.
+//! Reads configuration files: finds out their kind, evaluates them, and says exactly what is wrong with them.
+//!
+//! JSON (also with comments, trailing commas and bare keys), YAML as js-yaml reads it, and JavaScript, evaluated by the user's
+//! own `node` as a child process, so that `require`, `process.env` and `__dirname` are what they are used to be.
+//! What the attributes *mean* is `pm2::schema`'s business: here they are only brought into one shape, [`Loaded`].
+//!
+//! This crate never runs JavaScript by itself, never writes a file, and prints nothing.
+
+mod diagnostic;
+mod javascript;
+mod json;
+mod shape;
+mod yaml;
+
+pub use diagnostic::Diagnostic;
+
+use pm2::Object;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Largest file that is read.
+const MAX_FILE: u64 = 16 << 20;
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A JavaScript expression, which JSON is.
+    Json,
+    /// YAML.
+    Yaml,
+    /// A CommonJS or ES module, by node.
+    JavaScript,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// Its apps, as they are written.
+    pub apps: Vec<Object>,
+    /// Its `deploy` section.
+    pub deploy: Option<Object>,
+    /// Its `static` section: sites to be served.
+    pub static_sites: Vec<Object>,
+    /// The file; none for standard input.
+    pub path: Option<PathBuf>,
+    /// How it is written.
+    pub format: Format,
+}
+
+/// How to evaluate.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The `node` to use; none looks in PATH.
+    pub node: Option<PathBuf>,
+    /// Time after which a configuration that is still being evaluated is killed.
+    pub timeout: Duration,
+    /// Variables for the evaluation, on top of the present environment.
+    pub env: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            node: None,
+            timeout: Duration::from_secs(30),
+            env: Vec::new(),
+        }
+    }
+}
+
+/// The kind of a configuration file by its name, as PM2 tells it: by what the name contains, anywhere. None: it is no
+/// configuration file, but a script, a name or an id.
+pub fn recognise(name: &str) -> Option<Format> {
+    const KINDS: [(&str, Format); 6] = [
+        (".json", Format::Json),
+        (".yml", Format::Yaml),
+        (".yaml", Format::Yaml),
+        (".config.js", Format::JavaScript),
+        (".config.cjs", Format::JavaScript),
+        (".config.mjs", Format::JavaScript),
+    ];
+    KINDS
+        .iter()
+        .find(|(part, _)| name.contains(part))
+        .map(|(_, format)| *format)
+}
+
+/// Reads a file. A relative path is resolved against the working directory.
+pub fn load(path: &Path, options: &Options) -> Result<Loaded, Diagnostic> {
+    let name = path.to_string_lossy().into_owned();
+    let format = recognise(&name).ok_or_else(|| {
+        Diagnostic::new(&name, "this is no name of a configuration file").help(
+            "use a name that ends in .json, .json5, .yaml, .yml, .config.js, .config.cjs or .config.mjs",
+        )
+    })?;
+    let text = read(path, &name)?;
+    let value = match format {
+        Format::Json => json::parse(&name, &text, options)?,
+        Format::Yaml => yaml::parse(&name, &text)?,
+        Format::JavaScript => javascript::load_file(path, &name, &text, options)?,
+    };
+    let mut loaded = shape::take_apart(&name, value, format)?;
+    loaded.path = Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    Ok(loaded)
+}
+
+/// Reads JSON that came in by standard input.
+pub fn load_stdin(text: &str, options: &Options) -> Result<Loaded, Diagnostic> {
+    let value = json::parse("standard input", text, options)?;
+    shape::take_apart("standard input", value, Format::Json)
+}
+
+fn read(path: &Path, name: &str) -> Result<String, Diagnostic> {
+    let fail = |error: std::io::Error| match error.kind() {
+        // PM2's words, which scripts look for.
+        std::io::ErrorKind::NotFound => Diagnostic::new(name, format!("File {name} not found"))
+            .help("check the name and the folder; `pm2 init` writes a first ecosystem.config.js"),
+        _ => Diagnostic::new(name, format!("can't be read: {error}")),
+    };
+    let meta = std::fs::metadata(path).map_err(fail)?;
+    if meta.is_dir() {
+        return Err(Diagnostic::new(name, "this is a folder").help("name the file in it"));
+    }
+    if meta.len() > MAX_FILE {
+        return Err(Diagnostic::new(
+            name,
+            format!("{} bytes are too large for a configuration", meta.len()),
+        ));
+    }
+    let bytes = std::fs::read(path).map_err(fail)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
+        Diagnostic::new(name, "this is not UTF-8 text")
+            .at_offset(&before, before.len())
+            .help("save it as UTF-8")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}

@@ -75,7 +75,11 @@ fn text_of(value: Option<&Value>, max: usize) -> Option<String> {
 }
 
 fn cut(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 #[cfg(test)]

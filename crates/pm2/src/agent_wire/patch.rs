@@ -307,7 +307,7 @@ mod tests {
                     match a.get(n) {
                         Some(old) => difference(&child(&n.to_string()), old, value, out),
                         None => {
-                            out.push(json!({ "op": "add", "path": child(&n.to_string()), "value": value }))
+                            out.push(json!({ "op": "add", "path": child(&n.to_string()), "value": value }));
                         }
                     }
                 }
