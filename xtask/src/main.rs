@@ -1,5 +1,7 @@
 //! Chores of the repository. `cargo xtask help` lists them; the Makefile is the door for people.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores speak to the terminal")]
+
 mod bench;
 mod demo;
 mod steps;

@@ -93,7 +93,9 @@ pub(crate) fn fmt() -> Result<()> {
     run(&mut cargo(&["fmt", "--all"]))?;
     for dir in ["web", "e2e"] {
         web::install(dir)?;
-        run(command("npm").args(["run", "--silent", "fmt"]).current_dir(dir))?;
+        run(command("npm")
+            .args(["run", "--silent", "format"])
+            .current_dir(dir))?;
     }
     Ok(())
 }
