@@ -16,7 +16,7 @@ use super::bucket::{Bucket, Changes, Output, Settings};
 use super::identity::{Decision, Newcomer};
 use super::link::{ActionError, Command};
 use super::model::{AgentKind, LinkId, ServerFacts, ServerId, ServerState};
-use super::server::Report;
+use super::server::{Report, Server};
 use super::stored::StoredServer;
 use crate::clock::Clock;
 use crate::ids::BucketId;
@@ -229,8 +229,12 @@ impl Actor {
             }
             Input::Command(server, command) => self.send_command(server, command),
             Input::Configure(settings) => self.bucket.configure(now, settings),
-            Input::Remove(server, Removal::Delete, reply) => self.forget(server, Some(reply)),
+            Input::Remove(server, Removal::Delete, reply) => {
+                self.end_links(server);
+                self.forget(server, Some(reply));
+            }
             Input::Remove(server, Removal::Hide, reply) => {
+                self.end_links(server);
                 let known = self.bucket.hide(now, server);
                 self.held_back.remove(&server);
                 let _ = reply.send(known);
@@ -264,13 +268,9 @@ impl Actor {
             Decision::Wait => return Admission::Wait,
             Decision::Hidden(_) => return Admission::Hidden,
         };
-        if arrival.kind == AgentKind::Pilothouse
-            && let Some(known) = self.bucket.server(server)
-        {
-            // Our agent has one link; an older one is a remnant, and learns it by the end of its commands.
-            for link in known.links() {
-                self.ports.remove(&link);
-            }
+        if arrival.kind == AgentKind::Pilothouse {
+            // Our agent has one link; an older one is a remnant.
+            self.end_links(server);
         }
         self.ports.insert(arrival.link, arrival.commands);
         self.bucket.attach(
@@ -308,6 +308,13 @@ impl Actor {
             },
         };
         let _ = command.reply.send(Err(refusal));
+    }
+
+    /// Closes the commands of every link of a server, by which the links learn that they are over.
+    fn end_links(&mut self, server: ServerId) {
+        for link in self.bucket.server(server).map(Server::links).unwrap_or_default() {
+            self.ports.remove(&link);
+        }
     }
 
     fn forget(&mut self, server: ServerId, reply: Option<oneshot::Sender<bool>>) {

@@ -222,19 +222,24 @@ impl BucketHandle {
         })
     }
 
-    /// Asks a server to do something. Resolves when it answered, refused, or after `patience`.
+    /// Asks a server to do something, in the name of `by`. Resolves when it answered, refused, or after `patience`.
     pub async fn command(
         &self,
         server: ServerId,
         request: Request,
         patience: Duration,
+        by: String,
     ) -> Result<Value, ActionError> {
         let (reply, answer) = oneshot::channel();
-        let gone = |_| ActionError::NotLinked("deleted");
-        self.inputs
-            .send(Input::Command(server, Command { request, reply }))
-            .await
-            .map_err(|_| gone(Closed))?;
+        let command = Command {
+            request,
+            reply,
+            patience,
+            by,
+        };
+        if self.inputs.send(Input::Command(server, command)).await.is_err() {
+            return Err(ActionError::NotLinked("deleted"));
+        }
         match tokio::time::timeout(patience, answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(ActionError::LinkLost),

@@ -1,5 +1,7 @@
 //! What can be asked of a server through its link, whichever agent is at the other end.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -134,10 +136,6 @@ pub enum Request {
         /// Asks for a stream of output under this id.
         scope: Option<String>,
     },
-    /// Sends log lines for some time, as PM2's clients ask for it.
-    StartLogging,
-    /// Ends that.
-    StopLogging,
 }
 
 impl Request {
@@ -147,8 +145,6 @@ impl Request {
             Self::Manage { verb, .. } => verb.as_str(),
             Self::Scale { .. } => "scale",
             Self::Custom { name, .. } => name,
-            Self::StartLogging => "startLogging",
-            Self::StopLogging => "stopLogging",
         }
     }
 
@@ -157,7 +153,6 @@ impl Request {
         match self {
             Self::Manage { target, .. } | Self::Custom { target, .. } => Some(target.app()),
             Self::Scale { app, .. } => Some(app),
-            Self::StartLogging | Self::StopLogging => None,
         }
     }
 
@@ -165,7 +160,7 @@ impl Request {
     pub fn pm_id(&self) -> Option<u32> {
         match self {
             Self::Manage { target, .. } | Self::Custom { target, .. } => target.pm_id(),
-            Self::Scale { .. } | Self::StartLogging | Self::StopLogging => None,
+            Self::Scale { .. } => None,
         }
     }
 }
@@ -203,6 +198,10 @@ pub struct Command {
     pub request: Request,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Result<Value, ActionError>>,
+    /// How long its sender waits.
+    pub patience: Duration,
+    /// Who asks, for the audit of the host.
+    pub by: String,
 }
 
 #[cfg(test)]

@@ -325,7 +325,7 @@ impl Server {
 
 impl Server {
     /// Links that speak for it.
-    pub(super) fn links(&self) -> Vec<LinkId> {
+    pub fn links(&self) -> Vec<LinkId> {
         self.links.keys().copied().collect()
     }
 

@@ -1,0 +1,19 @@
+//! Where agents come in: two doors, one model behind them.
+//!
+//! [`ours`] speaks `wire` with our agent, [`pm2`] speaks PM2's protocol with unmodified agents; each turns what it hears into
+//! the types of [`crate::live`] and of the store. Whatever comes through a door is untrusted: bounded, checked, and when it is
+//! garbage, that socket ends with a reason and nobody else notices.
+
+mod keys;
+mod notices;
+pub mod ours;
+pub mod pm2;
+
+use axum::Router;
+
+use crate::state::AppState;
+
+/// The doors.
+pub fn router() -> Router<AppState> {
+    ours::router().merge(pm2::router())
+}

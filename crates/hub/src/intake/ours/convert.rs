@@ -1,0 +1,526 @@
+//! From `wire`'s telemetry to the live model and to what the store keeps. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use wire::live::{ApplyError, Delta, Snapshot, View};
+use wire::telemetry::{self, EventKind, SampleBatch};
+
+use super::super::notices;
+use crate::live::model::{self, ActionFact, Metric, Millis, ProcessFacts, Reading, ServerFacts};
+use crate::live::server::{ProcessUpdate, Report};
+use crate::store::telemetry::{Event, Sample};
+
+/// Longest name of a stored event.
+const MAX_EVENT_NAME: usize = 200;
+/// Largest payload of a stored event.
+const MAX_EVENT_DATA: usize = 256 * 1024;
+
+/// The view of one server as its agent told it, and its processes as the live state wants them.
+#[derive(Debug)]
+pub(super) struct Mirror {
+    hello: telemetry::ServerFacts,
+    incarnation: String,
+    address: Option<String>,
+    view: View,
+    facts: BTreeMap<u32, Arc<ProcessFacts>>,
+}
+
+impl Mirror {
+    pub(super) fn new(hello: telemetry::ServerFacts, incarnation: String, address: Option<String>) -> Self {
+        Self {
+            hello,
+            incarnation,
+            address,
+            view: View::default(),
+            facts: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn server_facts(&self) -> ServerFacts {
+        let (hello, host) = (&self.hello, &self.view.host);
+        let uptime = (host.booted_at > 0 && self.view.at > host.booted_at)
+            .then(|| (self.view.at - host.booted_at) as f64 / 1000.0);
+        ServerFacts {
+            hostname: hello.hostname.clone(),
+            username: told(&hello.user),
+            platform: told(&hello.platform),
+            os_type: told(&hello.platform).map(|p| capitalised(&p)),
+            pm2_version: told(&hello.versions.pm2),
+            node_version: told(&hello.versions.node),
+            agent_version: told(&hello.versions.agent),
+            cpus: (hello.cpus > 0).then_some(hello.cpus),
+            cpu_model: told(&hello.cpu_model),
+            total_mem: (hello.total_mem > 0).then_some(hello.total_mem),
+            free_mem: (host.free_mem > 0).then_some(host.free_mem),
+            loadavg: (self.view.rev > 0).then_some([host.load1, host.load5, host.load15]),
+            uptime,
+            public_ip: self.address.clone(),
+            internal_ip: told(&host.internal_ip),
+            unique_id: Some(self.incarnation.clone()),
+        }
+    }
+
+    /// The whole view is new.
+    pub(super) fn reset(&mut self, snapshot: Snapshot) -> Report {
+        self.view.reset(snapshot);
+        self.facts.clear();
+        let ids: Vec<u32> = self.view.processes.keys().copied().collect();
+        let processes = ids.into_iter().filter_map(|id| self.process(id)).collect();
+        self.report(Some(ProcessUpdate::Full(processes)))
+    }
+
+    /// Something changed. On an error the view stays as it was and a snapshot must be asked for.
+    pub(super) fn apply(&mut self, delta: Delta) -> Result<Report, ApplyError> {
+        let mut removed: Vec<_> = delta.removed.iter().filter_map(|id| self.key(*id)).collect();
+        let before: Vec<_> = delta
+            .changed
+            .iter()
+            .filter(|c| c.change.name.is_some())
+            .filter_map(|c| self.key(c.pm_id))
+            .collect();
+        let ids: Vec<(u32, bool)> = delta
+            .changed
+            .iter()
+            .map(|c| (c.pm_id, touches_facts(&c.change)))
+            .collect();
+        let gone = delta.removed.clone();
+        self.view.apply(delta)?;
+        for id in gone {
+            self.facts.remove(&id);
+        }
+        // A number that now belongs to another app is another entry.
+        removed.extend(
+            before
+                .into_iter()
+                .filter(|key| self.key(key.pm_id()).as_ref() != Some(key)),
+        );
+        let changed = ids
+            .into_iter()
+            .filter_map(|(id, touched)| {
+                if touched {
+                    self.facts.remove(&id);
+                }
+                self.process(id)
+            })
+            .collect();
+        Ok(self.report(Some(ProcessUpdate::Delta { changed, removed })))
+    }
+
+    fn report(&self, processes: Option<ProcessUpdate>) -> Report {
+        Report {
+            name: None,
+            facts: Some(self.server_facts()),
+            processes,
+        }
+    }
+
+    fn key(&self, pm_id: u32) -> Option<model::ProcessKey> {
+        self.view
+            .processes
+            .get(&pm_id)
+            .map(|p| model::ProcessKey::new(pm_id, &p.name))
+    }
+
+    fn process(&mut self, pm_id: u32) -> Option<model::Process> {
+        let process = self.view.processes.get(&pm_id)?;
+        let facts = self
+            .facts
+            .entry(pm_id)
+            .or_insert_with(|| Arc::new(facts(process)))
+            .clone();
+        Some(model::Process {
+            pm_id,
+            facts,
+            pid: process.pid,
+            status: process.status.as_str().into(),
+            cpu: if process.cpu.is_finite() { process.cpu } else { 0.0 },
+            memory: process.memory,
+            restart_time: u64::from(process.restarts),
+            pm_uptime: time(process.started_at),
+            metrics: process
+                .metrics
+                .iter()
+                .filter_map(|(name, metric)| reading(name, metric))
+                .collect(),
+        })
+    }
+}
+
+/// Empty means "not told".
+fn told(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn time(ms: u64) -> Option<Millis> {
+    (ms > 0).then(|| Millis::try_from(ms).unwrap_or(Millis::MAX))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
+fn touches_facts(change: &telemetry::ProcessChange) -> bool {
+    let telemetry::ProcessChange {
+        name,
+        namespace,
+        exec_mode,
+        created_at,
+        interpreter,
+        interpreter_args,
+        script,
+        node_version,
+        version,
+        node_env,
+        unique_id,
+        versioning,
+        actions,
+        ..
+    } = change;
+    name.is_some()
+        || namespace.is_some()
+        || exec_mode.is_some()
+        || created_at.is_some()
+        || interpreter.is_some()
+        || interpreter_args.is_some()
+        || script.is_some()
+        || node_version.is_some()
+        || version.is_some()
+        || node_env.is_some()
+        || unique_id.is_some()
+        || versioning.is_some()
+        || actions.is_some()
+}
+
+fn facts(process: &telemetry::Process) -> ProcessFacts {
+    ProcessFacts {
+        name: process.name.clone(),
+        namespace: if process.namespace.is_empty() {
+            "default".into()
+        } else {
+            process.namespace.clone()
+        },
+        exec_mode: process.exec_mode.as_str().to_owned(),
+        interpreter: process.interpreter.clone(),
+        node_version: told(&process.node_version),
+        version: told(&process.version),
+        path: told(&process.script),
+        args: (!process.interpreter_args.is_empty()).then(|| process.interpreter_args.clone()),
+        node_env: told(&process.node_env),
+        unique_id: told(&process.unique_id),
+        created_at: time(process.created_at),
+        versioning: versioning(&process.versioning),
+        actions: process
+            .actions
+            .iter()
+            .map(|action| ActionFact {
+                name: action.name.clone(),
+                kind: action.kind.as_str().to_owned(),
+                arity: action.arity,
+                opts: json_text(&action.opts),
+            })
+            .collect(),
+    }
+}
+
+fn versioning(v: &telemetry::Versioning) -> Option<Value> {
+    if v.kind.is_empty() {
+        return None;
+    }
+    Some(json!({
+        "type": v.kind,
+        "url": v.url,
+        "revision": v.revision,
+        "comment": v.comment,
+        "branch": v.branch,
+        "remote": v.remote,
+        "unstaged": v.unstaged,
+        "ahead": v.ahead,
+        "update_time": time(v.updated_at).map(crate::clock::iso),
+        "repo_path": v.repo_path,
+    }))
+}
+
+fn reading(name: &str, metric: &telemetry::Metric) -> Option<Metric> {
+    let value = match &metric.value {
+        telemetry::Value::Null => return None,
+        telemetry::Value::Number(n) => Reading::Number(*n),
+        telemetry::Value::Bool(b) => Reading::Flag(*b),
+        telemetry::Value::Text(text) => Reading::from_text(text),
+    };
+    let text = |t: &str| (!t.is_empty()).then(|| Arc::from(t));
+    Some(Metric {
+        name: name.into(),
+        value,
+        unit: text(&metric.unit),
+        kind: text(&metric.kind),
+        historic: metric.historic,
+    })
+}
+
+/// JSON that came as text; what is not JSON is a text.
+fn json_text(text: &str) -> Option<Value> {
+    if text.is_empty() {
+        return None;
+    }
+    Some(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())))
+}
+
+/// The values of a batch, row by row, without those that `held_back` names.
+pub(super) fn samples(batch: &SampleBatch, held_back: impl Fn(u32) -> bool) -> Vec<Sample> {
+    let mut samples = Vec::with_capacity(batch.len());
+    for series in &batch.series {
+        if series.pm_id.is_some_and(&held_back) {
+            continue;
+        }
+        for (at, value) in batch.at.iter().zip(&series.values) {
+            let (Some(value), Ok(at_ms)) = (value, i64::try_from(*at)) else {
+                continue;
+            };
+            samples.push(Sample {
+                app: told(&series.app),
+                pm_id: series.pm_id,
+                metric: series.metric.clone(),
+                unit: series.unit.clone(),
+                at_ms,
+                value: *value,
+            });
+        }
+    }
+    samples
+}
+
+/// An event on its two ways: to the store, and in PM2's words to whoever listens.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) pm_id: Option<u32>,
+    pub(super) at: Millis,
+    pub(super) channel: String,
+    pub(super) name: String,
+    pub(super) app: Option<String>,
+    pub(super) payload: Value,
+}
+
+impl Told {
+    /// As the store keeps it; `None` when it is too large to keep.
+    pub(super) fn to_stored(&self) -> Option<Event> {
+        let data = serde_json::to_vec(&self.payload)
+            .ok()
+            .filter(|data| data.len() <= MAX_EVENT_DATA)?;
+        Some(Event {
+            at_ms: self.at,
+            app: self.app.clone(),
+            pm_id: self.pm_id,
+            kind: self.channel.clone(),
+            name: model::cut(&self.name, MAX_EVENT_NAME).to_owned(),
+            data,
+        })
+    }
+}
+
+pub(super) fn event(event: &telemetry::Event, server: &str) -> Told {
+    let at = Millis::try_from(event.at).unwrap_or(Millis::MAX);
+    let data = json_text(&event.data);
+    let process = event
+        .process
+        .as_ref()
+        .map(|p| notices::process(p.pm_id, &p.name, &p.rev, server));
+    let channel = match event.kind {
+        EventKind::Process => "process:event".to_owned(),
+        EventKind::Custom => "human:event".to_owned(),
+        EventKind::Channel => event.name.clone(),
+        other => other.as_str().to_owned(),
+    };
+    let mut payload = json!({ "at": at, "process": process });
+    match event.kind {
+        EventKind::Process => {
+            payload["event"] = event.name.clone().into();
+            payload["manually"] = event.manually.into();
+            if let Some(data) = data {
+                payload["data"] = data;
+            }
+        }
+        _ => {
+            payload["name"] = event.name.clone().into();
+            payload["data"] = data.unwrap_or(Value::Null);
+        }
+    }
+    Told {
+        pm_id: event.process.as_ref().map(|p| p.pm_id),
+        at,
+        channel,
+        name: event.name.clone(),
+        app: event.process.as_ref().map(|p| p.name.clone()),
+        payload,
+    }
+}
+
+pub(super) fn exception(exception: &telemetry::Exception, server: &str) -> Told {
+    let at = Millis::try_from(exception.at).unwrap_or(Millis::MAX);
+    let process = &exception.process;
+    let data = json!({
+        "message": exception.message,
+        "stack": exception.stack,
+        "name": exception.name,
+        "metadata": json_text(&exception.metadata),
+        "callsite": exception.callsite,
+        "context": exception.context,
+        "last_logs": exception.last_logs,
+    });
+    Told {
+        pm_id: Some(process.pm_id),
+        at,
+        channel: "process:exception".to_owned(),
+        name: exception.message.clone(),
+        app: Some(process.name.clone()),
+        payload: json!({
+            "at": at,
+            "data": data,
+            "process": notices::process(process.pm_id, &process.name, &process.rev, server),
+        }),
+    }
+}
+
+/// The status that an event of a process's life shows at once.
+pub(super) fn hint(event: &telemetry::Event) -> Option<&'static str> {
+    if event.kind != EventKind::Process {
+        return None;
+    }
+    match event.name.as_str() {
+        "online" => Some("online"),
+        "stop" => Some("stopped"),
+        "restart overlimit" => Some("errored"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::telemetry::{Process, ProcessStatus, Series};
+
+    use super::*;
+
+    fn view(rev: u64, processes: &[(u32, &str, f64)]) -> View {
+        let processes = processes
+            .iter()
+            .map(|(id, name, cpu)| {
+                let process = Process {
+                    name: (*name).into(),
+                    cpu: *cpu,
+                    pid: 7,
+                    status: ProcessStatus::Online,
+                    ..Process::default()
+                };
+                (*id, process)
+            })
+            .collect();
+        View {
+            rev,
+            at: 1_700_000_000_000,
+            processes,
+            ..View::default()
+        }
+    }
+
+    fn mirror() -> Mirror {
+        Mirror::new(telemetry::ServerFacts::default(), "boot".into(), None)
+    }
+
+    #[test]
+    fn a_delta_tells_only_what_changed() {
+        let first = view(1, &[(0, "api", 1.0), (1, "job", 1.0)]);
+        let second = view(2, &[(0, "api", 9.0), (1, "job", 1.0)]);
+        let mut mirror = mirror();
+        mirror.reset(first.snapshot());
+        let report = mirror.apply(first.diff(&second)).unwrap();
+        let Some(ProcessUpdate::Delta { changed, removed }) = report.processes else {
+            panic!("a delta")
+        };
+        assert_eq!(
+            changed.iter().map(|p| (p.pm_id, p.cpu)).collect::<Vec<_>>(),
+            [(0, 9.0)]
+        );
+        assert!(removed.is_empty());
+    }
+
+    #[test]
+    fn a_number_with_a_new_name_is_a_new_entry() {
+        let first = view(1, &[(0, "api", 1.0)]);
+        let second = view(2, &[(0, "other", 1.0)]);
+        let mut mirror = mirror();
+        mirror.reset(first.snapshot());
+        let report = mirror.apply(first.diff(&second)).unwrap();
+        let Some(ProcessUpdate::Delta { changed, removed }) = report.processes else {
+            panic!("a delta")
+        };
+        assert_eq!(removed, [model::ProcessKey::new(0, "api")]);
+        assert_eq!(changed[0].facts.name, "other");
+    }
+
+    #[test]
+    fn a_delta_on_another_base_changes_nothing() {
+        let first = view(1, &[(0, "api", 1.0)]);
+        let mut mirror = mirror();
+        assert!(mirror.apply(first.diff(&view(2, &[]))).is_err());
+        mirror.reset(first.snapshot());
+        assert!(mirror.apply(view(5, &[]).diff(&view(6, &[]))).is_err());
+        assert_eq!(mirror.view, first);
+    }
+
+    #[test]
+    fn samples_leave_out_gaps_and_what_is_held_back() {
+        let series = |pm_id, values: Vec<Option<f64>>| Series {
+            pm_id: Some(pm_id),
+            app: "api".into(),
+            metric: "cpu".into(),
+            unit: "%".into(),
+            values,
+        };
+        let batch = SampleBatch {
+            at: vec![1000, 2000],
+            series: vec![
+                series(0, vec![Some(1.0), None]),
+                series(1, vec![Some(5.0), Some(6.0)]),
+            ],
+        };
+        let samples = samples(&batch, |pm_id| pm_id == 1);
+        assert_eq!(
+            samples
+                .iter()
+                .map(|s| (s.pm_id, s.at_ms, s.value))
+                .collect::<Vec<_>>(),
+            [(Some(0), 1000, 1.0)]
+        );
+    }
+
+    #[test]
+    fn an_event_in_pm2s_words() {
+        let life = telemetry::Event {
+            at: 5,
+            name: "online".into(),
+            process: Some(telemetry::ProcessRef {
+                pm_id: 2,
+                name: "api".into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let told = event(&life, "web");
+        assert_eq!(told.channel, "process:event");
+        assert_eq!(
+            told.payload,
+            json!({
+                "at": 5,
+                "process": { "pm_id": 2, "name": "api", "rev": null, "server": "web" },
+                "event": "online",
+                "manually": false,
+            })
+        );
+        assert_eq!(hint(&life), Some("online"));
+    }
+}

@@ -1,0 +1,611 @@
+//! One link of our agent, from its greeting to its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use wire::message::{
+    Ack, Hello, KeyOrder, LogSubscribe, LogUnsubscribe, Ping, Pong, Refuse, RefuseCode, Resend, Settings,
+    Welcome,
+};
+use wire::{AgentMessage, HubMessage};
+
+use super::commands::{Finished, Pending};
+use super::convert::Mirror;
+use super::reports::Reports;
+use super::{Order, Visitor};
+use crate::intake::notices;
+use crate::live::bucket::Bucket;
+use crate::live::identity::Newcomer;
+use crate::live::link::Command;
+use crate::live::logs::{Interest, LogBatch, LogLine};
+use crate::live::model::{AgentKind, Millis, cut};
+use crate::live::server::MAX_NAME;
+use crate::live::{BucketHandle, Caller, Closed, HubEvent, Link, Received};
+use crate::state::AppState;
+
+/// An agent that was let in says hello within this time.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// An agent that says nothing for so long is gone, whatever the network thinks.
+const SILENCE: Duration = Duration::from_secs(45);
+/// The hub asks for a sign of life this often.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// A write that takes longer means that nobody reads.
+const WRITE_LIMIT: Duration = Duration::from_secs(20);
+/// Log subscriptions run this long, and are renewed at half of it.
+const LOG_LEASE: Duration = Duration::from_secs(120);
+/// Apps with a subscription of their own; beyond, everything is subscribed and filtered here.
+const MAX_APP_SUBSCRIPTIONS: usize = 32;
+/// Longest log line passed on.
+const MAX_LINE: usize = 64 * 1024;
+
+/// How a link ends.
+#[derive(Debug)]
+enum Ending {
+    /// The agent said goodbye.
+    Bye,
+    /// The socket ended, or nobody reads it.
+    Lost,
+    /// The hub stops.
+    Stopping,
+    /// The agent is told why.
+    Refused(RefuseCode, String),
+}
+
+type Sink = SplitSink<WebSocket, Message>;
+type Stream = SplitStream<WebSocket>;
+
+pub(super) async fn serve(state: AppState, visitor: Visitor, socket: WebSocket) {
+    let (mut sink, mut stream) = socket.split();
+    let bucket = visitor.bucket.id;
+    let address = visitor.address.clone().unwrap_or_default();
+    let ending = match greet(&state, &visitor, &mut stream).await {
+        Ok((hello, link, commands)) => {
+            let server = link.server();
+            let name = cut(&hello.facts.name, MAX_NAME).to_owned();
+            tracing::info!(%bucket, %server, name, address, "an agent linked");
+            let ending = converse(&state, visitor, hello, link, commands, &mut sink, &mut stream).await;
+            tracing::info!(%bucket, %server, name, address, ending = ?ending, "a link ended");
+            ending
+        }
+        Err(ending) => {
+            tracing::warn!(%bucket, address, ending = ?ending, "an agent was not let in");
+            ending
+        }
+    };
+    // When the hub stops, the connection just ends: the agent comes back by itself.
+    if let Ending::Refused(code, message) = ending {
+        let refusal = HubMessage::Refuse(Refuse {
+            code,
+            message: message.clone(),
+        });
+        if send(&mut sink, &refusal).await.is_ok() {
+            let reason = cut(&message, 120).to_owned().into();
+            let close = Message::Close(Some(CloseFrame {
+                code: close_code(code),
+                reason,
+            }));
+            let _ = tokio::time::timeout(WRITE_LIMIT, sink.send(close)).await;
+        }
+    }
+}
+
+fn close_code(code: RefuseCode) -> u16 {
+    match code {
+        RefuseCode::Violation => 1008,
+        RefuseCode::Unavailable => 1013,
+        _ => 4403,
+    }
+}
+
+fn violation(message: impl Into<String>) -> Ending {
+    Ending::Refused(RefuseCode::Violation, message.into())
+}
+
+/// The next message; what cannot be read ends the link with a reason.
+async fn receive(stream: &mut Stream) -> Result<AgentMessage, Ending> {
+    loop {
+        match stream.next().await {
+            None | Some(Ok(Message::Close(_))) => return Err(Ending::Lost),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Text(_))) => return Err(violation("text where a binary frame belongs")),
+            Some(Ok(Message::Binary(frame))) => {
+                return AgentMessage::from_frame(&frame).map_err(|error| violation(chain(&error)));
+            }
+            Some(Err(error)) => {
+                let text = chain(&error);
+                // A frame above the limit is told; a broken connection cannot be.
+                return Err(
+                    if text.contains("too long") || text.contains("too large") || text.contains("Space limit")
+                    {
+                        violation(format!(
+                            "frame is larger than the {} bytes that are accepted",
+                            wire::frame::FROM_AGENT.frame
+                        ))
+                    } else {
+                        Ending::Lost
+                    },
+                );
+            }
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+async fn send(sink: &mut Sink, message: &HubMessage) -> Result<(), Ending> {
+    let frame = message.to_frame().map_err(|error| {
+        tracing::error!(kind = message.kind(), %error, "a message to an agent cannot be sent");
+        Ending::Lost
+    })?;
+    match tokio::time::timeout(WRITE_LIMIT, sink.send(Message::Binary(Bytes::from(frame)))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Ending::Lost),
+    }
+}
+
+async fn greet(
+    state: &AppState,
+    visitor: &Visitor,
+    stream: &mut Stream,
+) -> Result<(Hello, Link, mpsc::Receiver<Command>), Ending> {
+    let hello = match tokio::time::timeout(HELLO_WITHIN, receive(stream)).await {
+        Ok(Ok(AgentMessage::Hello(hello))) => hello,
+        Ok(Ok(other)) => return Err(violation(format!("{} before hello", other.kind()))),
+        Ok(Err(ending)) => return Err(ending),
+        Err(_) => return Err(violation("no hello in time")),
+    };
+    if hello.protocol == 0 {
+        let message = format!(
+            "protocol {} is not spoken here; this hub speaks {}",
+            hello.protocol,
+            wire::PROTOCOL
+        );
+        return Err(Ending::Refused(RefuseCode::Protocol, message));
+    }
+    let (port, commands) = BucketHandle::command_queue();
+    let incarnation = format!("{}/{}", hello.facts.boot_id, hello.facts.hostname);
+    let caller = Caller {
+        link: state.live.next_link(),
+        kind: AgentKind::Pilothouse,
+        newcomer: Newcomer::Machine {
+            machine: hello.machine.to_string(),
+            incarnation,
+            linked_at: linked_at(state, &hello),
+        },
+        name: name(&hello),
+        facts: Some(mirror(&hello, visitor).server_facts()),
+        commands: port,
+        reverse: !hello.reverse_disabled,
+    };
+    match state.live.bucket(visitor.bucket.id).receive(caller).await {
+        Ok(Received::Joined(link)) => Ok((hello, link, commands)),
+        Ok(Received::Hidden | Received::Wait) => {
+            let message = "this server was deleted in the dashboard; `link` it again to bring it back";
+            Err(Ending::Refused(RefuseCode::Hidden, message.to_owned()))
+        }
+        Err(Closed) => Err(unavailable()),
+    }
+}
+
+/// When the user linked this home, by the hub's clock.
+fn linked_at(state: &AppState, hello: &Hello) -> Millis {
+    if hello.linked_at == 0 {
+        return 0;
+    }
+    let age = Millis::try_from(hello.now.saturating_sub(hello.linked_at)).unwrap_or(Millis::MAX);
+    state.now_ms().saturating_sub(age)
+}
+
+fn unavailable() -> Ending {
+    Ending::Refused(
+        RefuseCode::Unavailable,
+        "the hub cannot take this agent right now".to_owned(),
+    )
+}
+
+fn name(hello: &Hello) -> String {
+    let name = if hello.facts.name.is_empty() {
+        &hello.facts.hostname
+    } else {
+        &hello.facts.name
+    };
+    cut(name, MAX_NAME).to_owned()
+}
+
+fn mirror(hello: &Hello, visitor: &Visitor) -> Mirror {
+    let incarnation = format!("{}/{}", hello.facts.boot_id, hello.facts.hostname);
+    Mirror::new(hello.facts.clone(), incarnation, visitor.address.clone())
+}
+
+async fn converse(
+    state: &AppState,
+    visitor: Visitor,
+    hello: Hello,
+    link: Link,
+    mut commands: mpsc::Receiver<Command>,
+    sink: &mut Sink,
+    stream: &mut Stream,
+) -> Ending {
+    let (bucket, server, stream_name) = (visitor.bucket.id, link.server(), hello.stream.to_string());
+    let stored = match state
+        .telemetry
+        .stored_up_to(bucket, server, stream_name.clone())
+        .await
+    {
+        Ok(stored) => stored.unwrap_or(0),
+        Err(error) => {
+            tracing::error!(%server, %error, "cannot look up what is stored of a server");
+            return unavailable();
+        }
+    };
+    let welcome = Welcome {
+        protocol: wire::PROTOCOL,
+        server_id: server.to_string(),
+        ack: stored,
+        now: u64::try_from(state.now_ms()).unwrap_or_default(),
+        settings: Settings::default(),
+        key_order: if visitor.order == Order::Swapped {
+            KeyOrder::Swapped
+        } else {
+            KeyOrder::Canonical
+        },
+        web_url: format!("{}/#/bucket/{bucket}", visitor.root),
+    };
+    if let Err(ending) = send(sink, &HubMessage::Welcome(welcome)).await {
+        return ending;
+    }
+    let mut session = Session {
+        state,
+        mirror: mirror(&hello, &visitor),
+        name: name(&hello).into(),
+        public_key: visitor.bucket.public_id,
+        reports: Reports::new(state.clone(), bucket, server, stream_name, stored),
+        pending: Pending::default(),
+        logs: Subscriptions::default(),
+        interest: link.tap().interest(),
+        resend_asked: false,
+        link,
+    };
+    session.link.tap().take_over(session.link.id());
+    let ending = session.run(&mut commands, sink, stream).await;
+    session.link.end(matches!(ending, Ending::Bye)).await;
+    ending
+}
+
+struct Session<'a> {
+    state: &'a AppState,
+    link: Link,
+    mirror: Mirror,
+    name: Arc<str>,
+    public_key: String,
+    reports: Reports,
+    pending: Pending,
+    logs: Subscriptions,
+    interest: watch::Receiver<Interest>,
+    resend_asked: bool,
+}
+
+impl Session<'_> {
+    async fn run(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        sink: &mut Sink,
+        stream: &mut Stream,
+    ) -> Ending {
+        let stopping = self.state.stopping();
+        tokio::pin!(stopping);
+        let mut ping = tokio::time::interval(PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut renew = tokio::time::interval(LOG_LEASE / 2);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut heard = Instant::now();
+        self.interest.mark_changed();
+        loop {
+            let step = tokio::select! {
+                message = receive(stream), if self.reports.has_room() => {
+                    heard = Instant::now();
+                    match message {
+                        Ok(message) => self.take(message).await,
+                        Err(ending) => Err(ending),
+                    }
+                }
+                written = self.reports.written() => match written {
+                    Ok(seq) => Ok(vec![HubMessage::Ack(Ack { seq })]),
+                    Err(error) => {
+                        // Not acknowledged: the agent keeps it and brings it again.
+                        tracing::error!(server = %self.link.server(), %error, "cannot store what a server reported");
+                        Err(unavailable())
+                    }
+                },
+                command = commands.recv() => match command {
+                    Some(command) => Ok(self.pending.start(command).map(HubMessage::Action).into_iter().collect()),
+                                        None => Err(why_ended(&self.link).await),
+                },
+                changed = self.interest.changed() => match changed {
+                    Ok(()) => {
+                        let interest = self.interest.borrow_and_update().clone();
+                        Ok(self.logs.follow(&interest))
+                    }
+                    Err(_) => Err(unavailable()),
+                },
+                _ = renew.tick() => Ok(self.logs.renew()),
+                _ = ping.tick() => {
+                    if heard.elapsed() > SILENCE { Err(Ending::Lost) } else { Ok(vec![HubMessage::Ping(Ping { token: 0 })]) }
+                }
+                () = &mut stopping => Err(Ending::Stopping),
+            };
+            let messages = match step {
+                Ok(messages) => messages,
+                Err(ending) => return ending,
+            };
+            for message in messages {
+                if let Err(ending) = send(sink, &message).await {
+                    return ending;
+                }
+            }
+        }
+    }
+
+    /// Takes one message; what is to be answered.
+    async fn take(&mut self, message: AgentMessage) -> Result<Vec<HubMessage>, Ending> {
+        let nothing = Ok(Vec::new());
+        match message {
+            AgentMessage::Hello(_) => Err(violation("a second hello")),
+            AgentMessage::Snapshot(snapshot) => {
+                self.resend_asked = false;
+                let report = self.mirror.reset(snapshot);
+                self.link.report(report).await.map_err(|Closed| unavailable())?;
+                nothing
+            }
+            AgentMessage::Delta(delta) => match self.mirror.apply(delta) {
+                Ok(report) => {
+                    self.link.report(report).await.map_err(|Closed| unavailable())?;
+                    nothing
+                }
+                Err(error) => {
+                    self.link.alive().await.map_err(|Closed| unavailable())?;
+                    if std::mem::replace(&mut self.resend_asked, true) {
+                        return nothing;
+                    }
+                    tracing::debug!(server = %self.link.server(), %error, "a delta did not fit: a snapshot is asked for");
+                    Ok(vec![HubMessage::Resend(Resend {})])
+                }
+            },
+            AgentMessage::Report(report) => {
+                let link = &self.link;
+                let news = self
+                    .reports
+                    .take(report, &self.name, |pm_id| link.is_held_back(pm_id));
+                for one in news {
+                    // An old event says nothing about now.
+                    let fresh = (self.state.now_ms() - one.told.at).abs() < 5_000;
+                    if let (Some(status), Some(pm_id), true) = (one.hint, one.told.pm_id, fresh) {
+                        self.link
+                            .hint(pm_id, status)
+                            .await
+                            .map_err(|Closed| unavailable())?;
+                    }
+                    self.publish(&one.told.channel, one.told.pm_id, one.told.at, one.told.payload);
+                }
+                nothing
+            }
+            AgentMessage::Logs(batch) => {
+                self.pass_logs(batch);
+                nothing
+            }
+            AgentMessage::Progress(progress) => {
+                if let Some((request, uuid)) = self.pending.scope(progress.id) {
+                    let data = serde_json::from_str(&progress.data)
+                        .unwrap_or(serde_json::Value::String(progress.data));
+                    let at = self.state.now_ms();
+                    let (pm_id, app) = (request.pm_id(), request.app().unwrap_or_default());
+                    let payload = serde_json::json!({
+                        "at": at,
+                        "data": { "data": data, "uuid": uuid, "action_name": request.name() },
+                        "process": notices::process(pm_id.unwrap_or_default(), app, "", &self.name),
+                    });
+                    self.publish("axm:scoped_action:stream", pm_id, at, payload);
+                }
+                nothing
+            }
+            AgentMessage::Result(result) => {
+                if let Some(Finished {
+                    request,
+                    reply,
+                    outcome,
+                }) = self.pending.finish(result)
+                {
+                    let at = self.state.now_ms();
+                    for (channel, payload) in
+                        notices::action_ended(&request, &outcome, &self.name, &self.public_key, at)
+                    {
+                        self.publish(channel, request.pm_id(), at, payload);
+                    }
+                    // Whoever gave up waiting is no error.
+                    let _ = reply.send(outcome);
+                }
+                nothing
+            }
+            AgentMessage::Ping(ping) => Ok(vec![HubMessage::Pong(Pong { token: ping.token })]),
+            AgentMessage::Pong(_) => nothing,
+            AgentMessage::Bye(_) => Err(Ending::Bye),
+            AgentMessage::LogsEnded(ended) => match ended.error {
+                None => Ok(self.logs.ended(ended.id).into_iter().collect()),
+                Some(error) => {
+                    tracing::info!(server = %self.link.server(), reason = error.message, "a host does not give its logs");
+                    nothing
+                }
+            },
+            AgentMessage::Unknown(_) => nothing,
+        }
+    }
+
+    fn publish(&self, channel: &str, pm_id: Option<u32>, at: Millis, payload: serde_json::Value) {
+        if self.link.bucket().has_listeners() {
+            self.link.bucket().publish(HubEvent {
+                server: self.link.server(),
+                server_name: self.name.clone(),
+                at,
+                pm_id,
+                channel: channel.into(),
+                payload,
+            });
+        }
+    }
+
+    fn pass_logs(&self, batch: wire::message::LogBatch) {
+        let mut names: BTreeMap<String, Arc<str>> = BTreeMap::new();
+        let lines: Vec<LogLine> = batch
+            .lines
+            .into_iter()
+            .filter(|line| !self.link.is_held_back(line.pm_id))
+            .map(|line| LogLine {
+                at: Millis::try_from(line.at).unwrap_or(Millis::MAX),
+                pm_id: line.pm_id,
+                app: names
+                    .entry(line.name)
+                    .or_insert_with_key(|name| name.as_str().into())
+                    .clone(),
+                err: line.stream == wire::telemetry::LogStream::Err,
+                text: cut(&line.data, MAX_LINE).to_owned(),
+            })
+            .collect();
+        notices::pass_logs(
+            &self.link,
+            LogBatch {
+                server: self.link.server(),
+                server_name: self.name.clone(),
+                lines,
+                dropped: batch.dropped,
+                before: 0,
+            },
+        );
+    }
+}
+
+/// Why the owner of the bucket ended this link.
+async fn why_ended(link: &Link) -> Ending {
+    let (server, id) = (link.server(), link.id());
+    let replaced = move |bucket: &Bucket| {
+        bucket
+            .server(server)
+            .is_some_and(|s| s.links().iter().any(|l| *l != id))
+    };
+    match link.bucket().ask(replaced).await {
+        Ok(true) => Ending::Refused(
+            RefuseCode::Replaced,
+            "another agent took over for this server".to_owned(),
+        ),
+        // Deleted or hidden: the next greeting is told what it may do.
+        Ok(false) | Err(Closed) => unavailable(),
+    }
+}
+
+/// The log subscriptions of one link.
+#[derive(Debug, Default)]
+struct Subscriptions {
+    next: u64,
+    /// By app; `None` is everything.
+    running: BTreeMap<Option<String>, u64>,
+}
+
+impl Subscriptions {
+    /// Messages that make the agent send what is wanted, and nothing else.
+    fn follow(&mut self, interest: &Interest) -> Vec<HubMessage> {
+        let everything = interest.all || interest.apps.len() > MAX_APP_SUBSCRIPTIONS;
+        let wanted: Vec<Option<String>> = if everything {
+            vec![None]
+        } else {
+            interest.apps.iter().cloned().map(Some).collect()
+        };
+        let mut messages = Vec::new();
+        for app in &wanted {
+            if !self.running.contains_key(app) {
+                self.next += 1;
+                self.running.insert(app.clone(), self.next);
+                messages.push(subscribe(self.next, app.clone()));
+            }
+        }
+        // Ends come after beginnings, so that no line falls between.
+        self.running.retain(|app, id| {
+            let keep = wanted.contains(app);
+            if !keep {
+                messages.push(HubMessage::LogUnsubscribe(LogUnsubscribe { id: *id }));
+            }
+            keep
+        });
+        messages
+    }
+
+    /// A subscription ran out: begins it again if it is still wanted.
+    fn ended(&self, id: u64) -> Option<HubMessage> {
+        self.running
+            .iter()
+            .find(|(_, running)| **running == id)
+            .map(|(app, id)| subscribe(*id, app.clone()))
+    }
+
+    fn renew(&self) -> Vec<HubMessage> {
+        self.running
+            .iter()
+            .map(|(app, id)| subscribe(*id, app.clone()))
+            .collect()
+    }
+}
+
+fn subscribe(id: u64, app: Option<String>) -> HubMessage {
+    let lease_ms = u32::try_from(LOG_LEASE.as_millis()).unwrap_or(u32::MAX);
+    HubMessage::LogSubscribe(LogSubscribe {
+        id,
+        app,
+        lease_ms,
+        by: String::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions_follow_the_interest() {
+        let interest = |all, apps: &[&str]| Interest {
+            all,
+            apps: apps.iter().map(|a| (*a).to_owned()).collect(),
+        };
+        let kinds = |messages: Vec<HubMessage>| messages.iter().map(HubMessage::kind).collect::<Vec<_>>();
+        let mut logs = Subscriptions::default();
+        assert!(logs.follow(&interest(false, &[])).is_empty());
+        assert_eq!(logs.follow(&interest(false, &["api"])).len(), 1);
+        assert!(
+            logs.follow(&interest(false, &["api"])).is_empty(),
+            "nothing new, nothing said"
+        );
+        assert_eq!(
+            logs.follow(&interest(true, &["api"])).len(),
+            2,
+            "everything begins, the one app ends"
+        );
+        assert_eq!(kinds(logs.renew()).len(), 1);
+        assert_eq!(logs.follow(&interest(false, &[])).len(), 1);
+        assert!(logs.renew().is_empty());
+    }
+}

@@ -1,0 +1,163 @@
+//! The door for unmodified PM2 agents: `POST /api/node/verifyPM2` and the WebSocket `/interaction/pm2`.
+//!
+//! What the protocol forces on a server: status codes of the handshake mean nothing, only its body counts; the text of
+//! the addresses must never change; an agent may hold many sockets at once and loses its good one when any of them is closed,
+//! so none is ever closed for being old; a malformed command crashes the agent, so commands are built by
+//! [`pm2::agent_wire::command`] only.
+
+mod convert;
+mod lines;
+mod pending;
+mod recorder;
+mod session;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State, WebSocketUpgrade};
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use pm2::agent_wire::{VerifyRequest, verify_accepted, verify_refused};
+use serde_json::json;
+
+use super::keys;
+use crate::api::input::{Origin, Peer};
+use crate::live::model::cut;
+use crate::live::server::MAX_NAME;
+use crate::state::AppState;
+use crate::store::catalog::Bucket;
+
+/// Path of the socket.
+const SOCKET: &str = "/interaction/pm2";
+/// Largest body of the handshake: it lists every processor.
+const MAX_VERIFY: usize = 1 << 20;
+/// Largest frame. Heap snapshots come in one; beyond this the socket ends.
+const MAX_FRAME: usize = 64 << 20;
+
+const WRONG_KEYS: &str = "Wrong keys: copy the link command from the dashboard";
+
+/// `/api/node/verifyPM2` and `/interaction/pm2`.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route(
+            "/api/node/verifyPM2",
+            post(verify).layer(DefaultBodyLimit::max(MAX_VERIFY)),
+        )
+        .route(SOCKET, get(connect))
+}
+
+async fn verify(State(state): State<AppState>, Origin(origin): Origin, body: Bytes) -> Response {
+    let (status, text) = match judge(&state, &origin, &body).await {
+        Ok(accepted) => (StatusCode::OK, accepted),
+        Err((status, message)) => (status, verify_refused(&message)),
+    };
+    // Agents may send a few bytes more than they announce: this connection is good for nothing else.
+    (
+        status,
+        [(CONTENT_TYPE, "application/json"), (CONNECTION, "close")],
+        text,
+    )
+        .into_response()
+}
+
+async fn judge(state: &AppState, origin: &str, body: &[u8]) -> Result<String, (StatusCode, String)> {
+    let request = VerifyRequest::parse(body)
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("Not understood: {error}")))?;
+    let found = keys::find(state, &request.public, &request.secret)
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, "cannot look up the keys of an agent");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The hub cannot look up these keys right now".to_owned(),
+            )
+        })?;
+    let Some((bucket, _)) = found else {
+        tracing::warn!(
+            machine = request.machine_name,
+            "a PM2 agent came with unknown keys"
+        );
+        return Err((StatusCode::UNAUTHORIZED, WRONG_KEYS.to_owned()));
+    };
+    if !bucket.active {
+        return Err((
+            StatusCode::FORBIDDEN,
+            "This bucket does not take agents at present".to_owned(),
+        ));
+    }
+    let socket = origin.replacen("http", "ws", 1);
+    Ok(verify_accepted(origin, &format!("{socket}{SOCKET}")))
+}
+
+/// An agent whose keys are good.
+struct Visitor {
+    bucket: Bucket,
+    address: Option<String>,
+    pm2_version: Option<String>,
+    /// As the header has it; the name that counts comes with the status.
+    name: String,
+}
+
+async fn connect(
+    State(state): State<AppState>,
+    Peer(address): Peer,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let (public, secret) = (header(&headers, "x-km-public"), header(&headers, "x-km-secret"));
+    let found = match keys::find(&state, &public, &secret).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::error!(%error, "cannot look up the keys of an agent");
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Json(json!({ "msg": "try again" })),
+            )
+                .into_response();
+        }
+    };
+    let Some((bucket, _)) = found else {
+        return (StatusCode::UNAUTHORIZED, Json(json!({ "msg": WRONG_KEYS }))).into_response();
+    };
+    if !bucket.active {
+        return (
+            StatusCode::FORBIDDEN,
+            Json(json!({ "msg": "this bucket does not take agents" })),
+        )
+            .into_response();
+    }
+    let visitor = Visitor {
+        bucket,
+        address: address.map(|ip| ip.to_string()),
+        pm2_version: Some(header(&headers, "x-pm2-version")).filter(|v| !v.is_empty()),
+        name: cut(&header(&headers, "x-km-server"), MAX_NAME).to_owned(),
+    };
+    upgrade
+        .max_frame_size(MAX_FRAME)
+        .max_message_size(MAX_FRAME)
+        .on_upgrade(move |socket| session::serve(state, visitor, socket))
+}
+
+/// A header as PM2's agents send it: Latin-1. Absent is empty.
+fn header(headers: &HeaderMap, name: &str) -> String {
+    headers
+        .get(name)
+        .map(|value| value.as_bytes().iter().map(|b| char::from(*b)).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn headers_are_latin_1() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-km-server", HeaderValue::from_bytes(b"srv-\xe9").unwrap());
+        assert_eq!(header(&headers, "x-km-server"), "srv-é");
+        assert_eq!(header(&headers, "x-km-public"), "");
+    }
+}
