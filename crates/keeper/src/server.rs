@@ -370,6 +370,9 @@ impl Server {
             return;
         }
         self.retry_at = None;
+        if self.daemon.is_deaf() {
+            self.outbox.clear();
+        }
         while let (Some(note), Some(socket)) = (self.outbox.front(), self.daemon.socket()) {
             let Some(told) = self.look_up(note) else {
                 self.outbox.pop_front();
@@ -390,7 +393,8 @@ impl Server {
                     return;
                 }
                 Err(_) => {
-                    self.daemon.hang_up();
+                    self.daemon.went_deaf();
+                    self.outbox.clear();
                     return;
                 }
             }

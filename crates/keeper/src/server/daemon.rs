@@ -27,6 +27,8 @@ pub(super) struct Running {
     /// Else it was here before us, and only its pidfd tells its end.
     own_child: bool,
     socket: Option<OwnedFd>,
+    /// It reads no more; what it sent before may still be there.
+    deaf: bool,
     started: Instant,
     spoke: bool,
     kill_at: Option<Instant>,
@@ -52,6 +54,7 @@ impl Daemon {
             pidfd,
             own_child,
             socket: Some(socket),
+            deaf: false,
             started,
             spoke: true,
             kill_at: None,
@@ -107,6 +110,17 @@ impl Daemon {
     pub(super) fn spoke_first_time(&mut self) -> bool {
         self.running_mut()
             .is_some_and(|running| !std::mem::replace(&mut running.spoke, true))
+    }
+
+    /// Telling it something failed: it is dying, but what it asked for is still to be read.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.running().is_some_and(|running| running.deaf)
+    }
+
+    pub(super) fn went_deaf(&mut self) {
+        if let Some(running) = self.running_mut() {
+            running.deaf = true;
+        }
     }
 
     /// It closed the connection: its exit should follow.
@@ -202,6 +216,7 @@ impl Server {
             pidfd: child.pidfd,
             own_child: true,
             socket: Some(ours),
+            deaf: false,
             started: Instant::now(),
             spoke: false,
             kill_at: None,
