@@ -83,7 +83,9 @@ pub fn check(mut raw: Object, caller: &Caller, host: &dyn Host) -> Result<Checke
     }
     instances(&mut raw);
     let clustered = get(&raw, "exec_mode").and_then(Value::as_str) == Some("cluster_mode");
-    if !clustered && !get(&raw, "instances").is_some_and(js::truthy) && get(&raw, "merge_logs").is_none() {
+    // Only this very spelling counts, as in PM2.
+    let said = raw.get("merge_logs").is_some_and(|v| !v.is_null());
+    if !clustered && !said && !get(&raw, "instances").is_some_and(js::truthy) {
         put(&mut raw, "merge_logs", true);
     }
     cron(&mut raw, &mut notes)?;
@@ -222,7 +224,8 @@ fn cron(raw: &mut Object, notes: &mut Vec<Note>) -> Result<(), Rejected> {
     let pattern = js::to_text(value);
     if pattern == "0" {
         notes.push(Note::new(Level::Info, "disabling cron restart"));
-        put(raw, "cron_restart", 0);
+        // As text it gets through where a bare 0 counts as not written.
+        put(raw, "cron_restart", "0");
         return Ok(());
     }
     if value.is_string() {

@@ -50,12 +50,21 @@ pub(super) fn is_overlay(key: &str) -> bool {
         .is_some_and(|rest| !rest.contains(char::is_whitespace))
 }
 
-/// What stands for the attribute: under its own name first, then in camelCase, then under an alias.
+/// What stands for the attribute: under its own name, in camelCase, or under an alias, the last one winning. As in PM2, what is
+/// false, 0 or empty counts as not written where the name has a second spelling in camelCase; so it may yet have its default.
 pub(super) fn written<'a>(attribute: &Attribute, raw: &'a Object) -> Option<&'a Value> {
     let get = |key: &str| raw.get(key).filter(|v| !v.is_null());
+    let camel = camel_case(attribute.name);
     get(attribute.name)
-        .or_else(|| get(&camel_case(attribute.name)))
-        .or_else(|| attribute.aliases.iter().find_map(|alias| get(alias)))
+        .filter(|v| camel == attribute.name || js::truthy(v))
+        .or_else(|| get(&camel).filter(|v| js::truthy(v)))
+        .or_else(|| {
+            attribute
+                .aliases
+                .iter()
+                .rev()
+                .find_map(|alias| get(alias).filter(|v| js::truthy(v)))
+        })
 }
 
 fn default(attribute: &Attribute) -> Option<Value> {
@@ -75,7 +84,6 @@ fn accept(attribute: &Attribute, value: &Value) -> Result<Value, String> {
     let mut value = value.clone();
     if let Value::String(text) = &value
         && attribute.kinds.contains(&Kind::Number)
-        && !attribute.kinds.contains(&Kind::Text)
         && let Some(number) = js::parse_number(text)
     {
         value = js::json_number(number);
@@ -241,11 +249,11 @@ mod tests {
     fn values_are_converted_and_sorted() {
         assert_eq!(
             run(json!({ "killTimeout": "3000", "unknown": 1, "env_prod": { "A": 1 }, "min_uptime": "2s", "interpreter": "bash",
-                "max_memory_restart": "10M", "name": "x", "ignore_watch": "a b", "watch": null }))
+                "max_memory_restart": "10M", "name": "x", "ignore_watch": "a b", "watch": null, "restart_delay": 0, "uid": 0 }))
             .unwrap(),
             "{\"name\":\"x\",\"exec_interpreter\":\"bash\",\"max_memory_restart\":10485760,\"kill_timeout\":3000,\"vizion\":true,\
              \"autostart\":true,\"autorestart\":true,\"ignore_watch\":[\"a\",\"b\"],\"min_uptime\":2000,\
-             \"instance_var\":\"NODE_APP_INSTANCE\",\"pmx\":true,\"automation\":true,\"treekill\":true,\"windowsHide\":true,\
+             \"instance_var\":\"NODE_APP_INSTANCE\",\"pmx\":true,\"automation\":true,\"treekill\":true,\"uid\":0,\"windowsHide\":true,\
              \"kill_retry_time\":100,\"env_prod\":{\"A\":1}}"
         );
     }
