@@ -2,9 +2,24 @@
 
 use std::fmt;
 
+/// What stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no such file.
+    NotFound,
+    /// It can't be read: rights, a folder, not text.
+    Unreadable,
+    /// It can't be evaluated. PM2 says `File x malformated` before its words.
+    Malformed,
+    /// It was evaluated, but holds something else than apps.
+    Shape,
+}
+
 /// One complaint. Its text shows the place with its source line, so that it can be printed as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// What stands in the way.
+    pub fault: Fault,
     /// The file as it was named.
     pub file: Box<str>,
     /// Line, from 1.
@@ -23,8 +38,9 @@ pub struct Diagnostic {
 const MAX_SHOWN: usize = 120;
 
 impl Diagnostic {
-    pub(crate) fn new(file: &str, message: impl Into<Box<str>>) -> Diagnostic {
+    pub(crate) fn new(fault: Fault, file: &str, message: impl Into<Box<str>>) -> Diagnostic {
         Diagnostic {
+            fault,
             file: file.into(),
             line: None,
             column: None,
@@ -109,16 +125,21 @@ mod tests {
     #[test]
     fn the_place_is_shown() {
         let text = "{\n\tname: 'x' y\n}";
-        let d = Diagnostic::new("a.json", "odd")
+        let d = Diagnostic::new(Fault::Malformed, "a.json", "odd")
             .at_offset(text, 13)
             .help("remove it");
         assert_eq!(
             d.to_string(),
             "a.json:2:12: odd\n 2 |  name: 'x' y\n   |            ^\n help: remove it"
         );
-        assert_eq!(Diagnostic::new("a.json", "gone").to_string(), "a.json: gone");
+        assert_eq!(
+            Diagnostic::new(Fault::Malformed, "a.json", "gone").to_string(),
+            "a.json: gone"
+        );
         let long = format!("{}!", "x".repeat(500));
-        let shown = Diagnostic::new("a", "m").at(&long, 1, 501).to_string();
+        let shown = Diagnostic::new(Fault::Malformed, "a", "m")
+            .at(&long, 1, 501)
+            .to_string();
         assert!(shown.lines().all(|l| l.chars().count() < 140) && shown.contains("x!"));
     }
 }

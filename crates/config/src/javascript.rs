@@ -3,7 +3,7 @@
 //! The child's standard output goes to our standard error, so that a configuration that prints does not get in the way of
 //! what the command prints; the value comes by descriptor 3, put there by the shell that execs node.
 
-use crate::{Diagnostic, Options};
+use crate::{Diagnostic, Fault, Options};
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -21,11 +21,11 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Deserialize)]
 struct Answer {
     value: Option<Value>,
-    error: Option<Fault>,
+    error: Option<Thrown>,
 }
 
 #[derive(Deserialize)]
-struct Fault {
+struct Thrown {
     name: Option<String>,
     message: String,
     missing: Option<String>,
@@ -36,8 +36,13 @@ struct Fault {
 
 /// The value that a module exports.
 pub(crate) fn load_file(path: &Path, name: &str, text: &str, options: &Options) -> Result<Value, Diagnostic> {
-    let absolute = std::fs::canonicalize(path)
-        .map_err(|error| Diagnostic::new(name, format!("can't be found any more: {error}")))?;
+    let absolute = std::fs::canonicalize(path).map_err(|error| {
+        Diagnostic::new(
+            Fault::Malformed,
+            name,
+            format!("can't be found any more: {error}"),
+        )
+    })?;
     run("file", &absolute, name, text, "", options)
 }
 
@@ -55,8 +60,12 @@ fn run(
     options: &Options,
 ) -> Result<Value, Diagnostic> {
     let node = find_node(options).ok_or_else(|| {
-        Diagnostic::new(name, "it is JavaScript, and no `node` is in PATH to evaluate it")
-            .help("install Node.js, or write the configuration as .json or .yaml")
+        Diagnostic::new(
+            Fault::Malformed,
+            name,
+            "it is JavaScript, and no `node` is in PATH to evaluate it",
+        )
+        .help("install Node.js, or write the configuration as .json or .yaml")
     })?;
     let spawned = Command::new("/bin/sh")
         .args(["-c", "exec \"$0\" -e \"$1\" -- \"$2\" \"$3\" 3>&1 1>&2"])
@@ -73,7 +82,11 @@ fn run(
         .stdout(Stdio::piped())
         .spawn();
     let child = spawned.map_err(|error| {
-        Diagnostic::new(name, format!("{} could not be started: {error}", node.display()))
+        Diagnostic::new(
+            Fault::Malformed,
+            name,
+            format!("{} could not be started: {error}", node.display()),
+        )
     })?;
     let mut child = Running(child);
     let line = child.answer(input, options.timeout);
@@ -81,55 +94,70 @@ fn run(
         Ok(line) => line,
         Err(Silence::TimedOut) => {
             let seconds = options.timeout.as_secs_f64();
-            return Err(Diagnostic::new(name, format!("it was still being evaluated after {seconds} s and was killed"))
+            return Err(Diagnostic::new(Fault::Malformed, name, format!("it was still being evaluated after {seconds} s and was killed"))
                 .help("a configuration should only describe apps: look for a loop, or for something that it waits for"));
         }
-        Err(Silence::TooLong) => return Err(Diagnostic::new(name, "what it exports is larger than 32 MB")),
+        Err(Silence::TooLong) => {
+            return Err(Diagnostic::new(
+                Fault::Malformed,
+                name,
+                "what it exports is larger than 32 MB",
+            ));
+        }
         Err(Silence::Ended) => {
             let how = child.end();
-            return Err(
-                Diagnostic::new(name, format!("node ended without a value ({how})"))
-                    .help("does it call process.exit? what node said stands above"),
-            );
+            return Err(Diagnostic::new(
+                Fault::Malformed,
+                name,
+                format!("node ended without a value ({how})"),
+            )
+            .help("does it call process.exit? what node said stands above"));
         }
     };
     child.end();
-    let answer: Answer = serde_json::from_slice(&answer)
-        .map_err(|error| Diagnostic::new(name, format!("node's answer can't be read: {error}")))?;
+    let answer: Answer = serde_json::from_slice(&answer).map_err(|error| {
+        Diagnostic::new(
+            Fault::Malformed,
+            name,
+            format!("node's answer can't be read: {error}"),
+        )
+    })?;
     match (answer.value, answer.error) {
         (Some(value), None) => Ok(value),
-        (_, Some(fault)) => Err(describe(fault, target, name, text)),
-        (None, None) => Err(
-            Diagnostic::new(name, "it exports nothing, an object with `apps` is expected")
-                .help("end it with: module.exports = { apps: [ … ] }"),
-        ),
+        (_, Some(thrown)) => Err(describe(thrown, target, name, text)),
+        (None, None) => Err(Diagnostic::new(
+            Fault::Malformed,
+            name,
+            "it exports nothing, an object with `apps` is expected",
+        )
+        .help("end it with: module.exports = { apps: [ … ] }")),
     }
 }
 
-fn describe(fault: Fault, target: &Path, name: &str, text: &str) -> Diagnostic {
-    let words = match fault.name.as_deref() {
-        Some("Error") | None => fault.message.clone(),
-        Some(kind) => format!("{kind}: {}", fault.message),
+fn describe(thrown: Thrown, target: &Path, name: &str, text: &str) -> Diagnostic {
+    let words = match thrown.name.as_deref() {
+        Some("Error") | None => thrown.message.clone(),
+        Some(kind) => format!("{kind}: {}", thrown.message),
     };
-    let mut diagnostic = match (&fault.file, fault.line) {
+    let mut diagnostic = match (&thrown.file, thrown.line) {
         (Some(file), Some(line)) if Path::new(file) == target => {
-            Diagnostic::new(name, words).at(text, line, fault.column.unwrap_or(0))
+            Diagnostic::new(Fault::Malformed, name, words).at(text, line, thrown.column.unwrap_or(0))
         }
         (Some(file), Some(line)) => {
             // The mistake is in a file that this one loads.
             let other = std::fs::read_to_string(file).unwrap_or_default();
-            Diagnostic::new(file, words).at(&other, line, fault.column.unwrap_or(0))
+            Diagnostic::new(Fault::Malformed, file, words).at(&other, line, thrown.column.unwrap_or(0))
         }
-        _ => Diagnostic::new(name, words),
+        _ => Diagnostic::new(Fault::Malformed, name, words),
     };
-    if let Some(missing) = &fault.missing {
+    if let Some(missing) = &thrown.missing {
         let help = if missing.starts_with(['.', '/']) {
             format!("the file {missing} does not exist there")
         } else {
             format!("run `npm install {}` in the folder of {name}", package(missing))
         };
         diagnostic = diagnostic.help(help);
-    } else if fault.message.starts_with("it exports") {
+    } else if thrown.message.starts_with("it exports") {
         diagnostic = diagnostic.help("end it with: module.exports = { apps: [ … ] }");
     }
     diagnostic

@@ -1,6 +1,6 @@
 //! JSON: strict first, then JSON5, then, as PM2 would, as an expression by node.
 
-use crate::{Diagnostic, Options, javascript};
+use crate::{Diagnostic, Fault, Options, javascript};
 use serde_json::Value;
 
 pub(crate) fn parse(name: &str, text: &str, options: &Options) -> Result<Value, Diagnostic> {
@@ -8,13 +8,16 @@ pub(crate) fn parse(name: &str, text: &str, options: &Options) -> Result<Value, 
         return Ok(value);
     }
     if text.trim().is_empty() {
-        return Err(
-            Diagnostic::new(name, "it is empty").help("write { \"apps\": [ { \"script\": \"app.js\" } ] }")
-        );
+        return Err(Diagnostic::new(Fault::Malformed, name, "it is empty")
+            .help("write { \"apps\": [ { \"script\": \"app.js\" } ] }"));
     }
     // The parser recurses; what is nested deeper than any configuration goes to nobody.
     if depth(text) > 200 {
-        return Err(Diagnostic::new(name, "it is nested more than 200 levels deep"));
+        return Err(Diagnostic::new(
+            Fault::Malformed,
+            name,
+            "it is nested more than 200 levels deep",
+        ));
     }
     let error = match json5::from_str::<Value>(text) {
         Ok(value) => return Ok(whole_numbers(value)),
@@ -26,7 +29,7 @@ pub(crate) fn parse(name: &str, text: &str, options: &Options) -> Result<Value, 
     }
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or("").to_owned();
-    let mut diagnostic = Diagnostic::new(name, format!("malformated JSON: {message}"));
+    let mut diagnostic = Diagnostic::new(Fault::Malformed, name, format!("malformated JSON: {message}"));
     if let Some(position) = error.position() {
         diagnostic = diagnostic.at(text, position.line + 1, position.column + 1);
     }

@@ -12,7 +12,7 @@ mod json;
 mod shape;
 mod yaml;
 
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, Fault};
 
 use pm2::Object;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,8 @@ pub struct Loaded {
 /// How to evaluate.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Folder against which a relative path is resolved; none takes the process's own.
+    pub cwd: Option<PathBuf>,
     /// The `node` to use; none looks in PATH.
     pub node: Option<PathBuf>,
     /// Time after which a configuration that is still being evaluated is killed.
@@ -61,6 +63,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            cwd: None,
             node: None,
             timeout: Duration::from_secs(30),
             env: Vec::new(),
@@ -85,14 +88,21 @@ pub fn recognise(name: &str) -> Option<Format> {
         .map(|(_, format)| *format)
 }
 
-/// Reads a file. A relative path is resolved against the working directory.
+/// Reads a file. Complaints name it as `path` does.
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, Diagnostic> {
     let name = path.to_string_lossy().into_owned();
     let format = recognise(&name).ok_or_else(|| {
-        Diagnostic::new(&name, "this is no name of a configuration file").help(
-            "use a name that ends in .json, .json5, .yaml, .yml, .config.js, .config.cjs or .config.mjs",
+        Diagnostic::new(
+            Fault::Unreadable,
+            &name,
+            "this is no name of a configuration file",
         )
+        .help("use a name that ends in .json, .json5, .yaml, .yml, .config.js, .config.cjs or .config.mjs")
     })?;
+    let path = &options
+        .cwd
+        .as_ref()
+        .map_or_else(|| path.to_owned(), |cwd| cwd.join(path));
     let text = read(path, &name)?;
     let value = match format {
         Format::Json => json::parse(&name, &text, options)?,
@@ -100,7 +110,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, Diagnostic> {
         Format::JavaScript => javascript::load_file(path, &name, &text, options)?,
     };
     let mut loaded = shape::take_apart(&name, value, format)?;
-    loaded.path = Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    loaded.path = Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     Ok(loaded)
 }
 
@@ -113,16 +123,19 @@ pub fn load_stdin(text: &str, options: &Options) -> Result<Loaded, Diagnostic> {
 fn read(path: &Path, name: &str) -> Result<String, Diagnostic> {
     let fail = |error: std::io::Error| match error.kind() {
         // PM2's words, which scripts look for.
-        std::io::ErrorKind::NotFound => Diagnostic::new(name, format!("File {name} not found"))
-            .help("check the name and the folder; `pm2 init` writes a first ecosystem.config.js"),
-        _ => Diagnostic::new(name, format!("can't be read: {error}")),
+        std::io::ErrorKind::NotFound => {
+            Diagnostic::new(Fault::NotFound, name, format!("File {name} not found"))
+                .help("check the name and the folder; `pm2 init` writes a first ecosystem.config.js")
+        }
+        _ => Diagnostic::new(Fault::Unreadable, name, format!("can't be read: {error}")),
     };
     let meta = std::fs::metadata(path).map_err(fail)?;
     if meta.is_dir() {
-        return Err(Diagnostic::new(name, "this is a folder").help("name the file in it"));
+        return Err(Diagnostic::new(Fault::Unreadable, name, "this is a folder").help("name the file in it"));
     }
     if meta.len() > MAX_FILE {
         return Err(Diagnostic::new(
+            Fault::Unreadable,
             name,
             format!("{} bytes are too large for a configuration", meta.len()),
         ));
@@ -131,7 +144,7 @@ fn read(path: &Path, name: &str) -> Result<String, Diagnostic> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
-        Diagnostic::new(name, "this is not UTF-8 text")
+        Diagnostic::new(Fault::Unreadable, name, "this is not UTF-8 text")
             .at_offset(&before, before.len())
             .help("save it as UTF-8")
     })?;

@@ -1,6 +1,6 @@
 //! The shapes of the top level, brought into one.
 
-use crate::{Diagnostic, Format, Loaded};
+use crate::{Diagnostic, Fault, Format, Loaded};
 use pm2::Object;
 use serde_json::Value;
 
@@ -21,6 +21,7 @@ pub(crate) fn take_apart(name: &str, value: Value, format: Format) -> Result<Loa
         Value::Object(map) => map,
         other => {
             return Err(Diagnostic::new(
+                Fault::Shape,
                 name,
                 format!("it holds {}, an object with `apps` is expected", kind(&other)),
             )
@@ -40,6 +41,7 @@ pub(crate) fn take_apart(name: &str, value: Value, format: Format) -> Result<Loa
         None | Some(Value::Null) => None,
         Some(other) => {
             return Err(Diagnostic::new(
+                Fault::Shape,
                 name,
                 format!("deploy is {}, an object is expected", kind(&other)),
             ));
@@ -58,14 +60,16 @@ pub(crate) fn take_apart(name: &str, value: Value, format: Format) -> Result<Loa
         }
         Some((key, apps)) => list(name, key, apps)?,
         None if is_package_json(name, &map) => {
-            return Err(
-                Diagnostic::new(name, "this package.json has neither `apps` nor `pm2`")
-                    .help("add a \"pm2\" section, or start the script that \"main\" names"),
-            );
+            return Err(Diagnostic::new(
+                Fault::Shape,
+                name,
+                "this package.json has neither `apps` nor `pm2`",
+            )
+            .help("add a \"pm2\" section, or start the script that \"main\" names"));
         }
         None if loaded.deploy.is_some() || !loaded.static_sites.is_empty() => Vec::new(),
         None if map.is_empty() => {
-            return Err(Diagnostic::new(name, "there is no app in it")
+            return Err(Diagnostic::new(Fault::Shape, name, "there is no app in it")
                 .help("a JavaScript file exports them: module.exports = { apps: [ … ] }"));
         }
         None => vec![map],
@@ -83,6 +87,7 @@ fn list(name: &str, section: &str, value: Value) -> Result<Vec<Object>, Diagnost
         Value::Object(map) => Ok(vec![map]),
         Value::Null => Ok(Vec::new()),
         other => Err(Diagnostic::new(
+            Fault::Shape,
             name,
             format!("{section} is {}, a list is expected", kind(&other)),
         )),
@@ -100,7 +105,7 @@ fn objects(name: &str, section: &str, items: Vec<Value>) -> Result<Vec<Object>, 
                     "{section}: element {at} is {}, an object is expected",
                     kind(&other)
                 );
-                Err(Diagnostic::new(name, message)
+                Err(Diagnostic::new(Fault::Shape, name, message)
                     .help("each app is an object such as { \"script\": \"app.js\" }"))
             }
         })

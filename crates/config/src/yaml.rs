@@ -1,6 +1,6 @@
 //! YAML as js-yaml reads it.
 
-use crate::Diagnostic;
+use crate::{Diagnostic, Fault};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
@@ -15,8 +15,11 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Value, Diagnostic> {
         Ok(node) => Ok(resolve(node, text)),
         Err(error) => {
             let error = error.without_snippet();
-            let mut diagnostic =
-                Diagnostic::new(name, format!("malformated YAML: {}", plain(&error.to_string())));
+            let mut diagnostic = Diagnostic::new(
+                Fault::Malformed,
+                name,
+                format!("malformated YAML: {}", plain(&error.to_string())),
+            );
             if let Some(at) = error.location() {
                 diagnostic = diagnostic.at(text, at.line() as usize, at.column() as usize);
             }

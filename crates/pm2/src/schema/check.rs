@@ -317,8 +317,8 @@ mod tests {
             Value::Null
         );
         assert_eq!(
-            attr(json!({ "script": "a.js", "combine_logs": false }), "merge_logs"),
-            false
+            attr(json!({ "script": "a.js", "merge_logs": false }), "merge_logs"),
+            Value::Null
         );
     }
 
