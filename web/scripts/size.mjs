@@ -21,7 +21,9 @@ try {
   process.exit(1);
 }
 
-const assets = readdirSync(join(dist, 'assets')).map((name) => ({ name, size: weight(join(dist, 'assets', name)) }));
+const assets = readdirSync(join(dist, 'assets'))
+  .filter((name) => !/\.(br|gz)$/.test(name))
+  .map((name) => ({ name, size: weight(join(dist, 'assets', name)) }));
 const first = assets.filter((a) => html.includes(a.name));
 const sum = (list) => list.reduce((n, a) => n + a.size, weight(join(dist, 'index.html')));
 const total = sum(assets);

@@ -120,9 +120,9 @@ export const post = (path: string, body: unknown, signal?: AbortSignal): Promise
 export const put = (path: string, body: unknown): Promise<unknown> => call('PUT', path, body);
 export const del = (path: string, body: unknown): Promise<unknown> => call('DELETE', path, body);
 
-/** Address of the live socket with a token that is good for at least a minute. */
-export async function liveAddress(): Promise<string> {
-  if (token === '' || expiresAt - Date.now() < 60_000) {
+/** Address of the live socket with a token that is good for at least a minute; `renew` when the hub refused the present one. */
+export async function liveAddress(renew: boolean): Promise<string> {
+  if (renew || token === '' || expiresAt - Date.now() < 60_000) {
     if (!(await refresh())) {
       forget();
       expired();

@@ -95,12 +95,21 @@ export interface LogLine {
   readonly data: string;
 }
 
+/** CPU and memory of one process over the last minute, a value a second, oldest first. */
+export interface Recent {
+  readonly server: string;
+  readonly key: string;
+  readonly cpu: readonly (number | null)[];
+  readonly memory: readonly (number | null)[];
+}
+
 export interface SnapshotFrame {
   readonly op: 'snapshot';
   readonly id: number;
   readonly rev: number;
   readonly at: number;
   readonly servers: readonly Server[];
+  readonly recent: readonly Recent[];
 }
 
 export interface ChangesFrame {
@@ -258,6 +267,21 @@ export function readServer(v: unknown): Server | null {
   return { ...complete<ServerFacts>(SERVER_FIELDS, v), id: str(v.id), processes };
 }
 
+/** The last minutes that came with the processes of a snapshot. */
+function readRecent(servers: readonly unknown[]): Recent[] {
+  const out: Recent[] = [];
+  for (const s of servers) {
+    if (!isDict(s)) continue;
+    for (const p of list(s.processes)) {
+      if (!isDict(p) || !isDict(p.recent)) continue;
+      const cpu = list(p.recent.cpu).map(numOrNull);
+      const memory = list(p.recent.memory).map(numOrNull);
+      out.push({ server: str(s.id), key: str(p.key), cpu, memory });
+    }
+  }
+  return out;
+}
+
 function readServerPatch(v: unknown): ServerPatch | null {
   if (!isDict(v) || str(v.id) === '') return null;
   const processes: ProcessPatch[] = [];
@@ -303,6 +327,7 @@ export function readFrame(text: string): Frame | null {
         rev: num(v.rev),
         at: num(v.at),
         servers: list(v.servers).map(readServer).filter(present),
+        recent: readRecent(list(v.servers)),
       };
     case 'changes':
       return {

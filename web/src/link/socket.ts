@@ -13,8 +13,8 @@ export type WatchTopic =
   | { readonly topic: 'logs'; readonly server: string; readonly app: string | null };
 
 export interface LinkOptions {
-  /** Full address with a fresh token; rejects when there is no session. */
-  readonly address: () => Promise<string>;
+  /** Full address with a good token, a new one when `renew` is set; rejects when there is no session. */
+  readonly address: (renew: boolean) => Promise<string>;
   readonly onState: (state: LinkState, retryAt: number) => void;
 }
 
@@ -42,6 +42,9 @@ const ASK_MS = 20_000;
 /** ... and after this much the socket is taken for dead. Browsers show no pings of the protocol, so this is ours to find out. */
 const DEAD_MS = 40_000;
 
+/** Close code of the hub for a token that is not good any more. */
+const UNAUTHORIZED = 4401;
+
 type Phase = 'off' | 'connecting' | 'open' | 'waiting';
 
 export class Link {
@@ -54,6 +57,7 @@ export class Link {
   private heard = 0;
   private watchdog: ReturnType<typeof setInterval> | undefined;
   private generation = 0;
+  private refused = false;
   private phase: Phase = 'off';
 
   constructor(options: LinkOptions) {
@@ -116,7 +120,7 @@ export class Link {
     this.phase = 'connecting';
     const generation = ++this.generation;
     if (this.attempt === 0) this.options.onState('connecting', 0);
-    this.options.address().then(
+    this.options.address(this.refused).then(
       (address) => {
         if (generation === this.generation) this.open(address, generation);
       },
@@ -147,11 +151,14 @@ export class Link {
     socket.onmessage = (event) => {
       if (!current() || typeof event.data !== 'string') return;
       this.heard = Date.now();
+      this.refused = false;
       const frame = readFrame(event.data);
       if (frame) this.watches.get(frame.id)?.onFrame(frame);
     };
-    socket.onclose = () => {
-      if (current()) this.lost();
+    socket.onclose = (event) => {
+      if (!current()) return;
+      this.refused = event.code === UNAUTHORIZED;
+      this.lost();
     };
   }
 

@@ -4,7 +4,7 @@
  */
 import { batch, computed, effect, signal } from '@preact/signals';
 import { liveAddress } from '../link/api';
-import type { Server } from '../link/protocol';
+import type { Recent, Server } from '../link/protocol';
 import { type Fleet, reduce } from '../link/reduce';
 import { Link, type LinkState, type WatchHandle } from '../link/socket';
 import { type App, appsOf } from './apps';
@@ -72,6 +72,41 @@ function flush(): void {
   });
 }
 
+/** Fills the minute before a snapshot with what the hub remembers of it. */
+function seed(servers: ReadonlyMap<string, Server>, recent: readonly Recent[]): void {
+  if (recent.length === 0) return;
+  const groups = new Map<string, Recent[]>();
+  for (const r of recent) {
+    const name = servers.get(r.server)?.processes.get(r.key)?.name;
+    if (name === undefined) continue;
+    const key = `${r.server}/${name}`;
+    const group = groups.get(key);
+    if (group) group.push(r);
+    else groups.set(key, [r]);
+  }
+  for (const [history, field] of [
+    [cpuHistory, 'cpu'],
+    [memoryHistory, 'memory'],
+  ] as const) {
+    history.clear();
+    for (let i = 0; i < SPARK_SECONDS; i++) {
+      history.advance();
+      for (const [key, group] of groups) {
+        let sum = 0;
+        let n = 0;
+        for (const r of group) {
+          const v = r[field][r[field].length - SPARK_SECONDS + i];
+          if (v === null || v === undefined) continue;
+          history.write(`${r.server}:${r.key}`, v);
+          sum += v;
+          n++;
+        }
+        if (n > 0) history.write(key, sum / n);
+      }
+    }
+  }
+}
+
 /** One sample a second of everything that is known, offline servers left as gaps. */
 function sample(): void {
   const at = Date.now();
@@ -79,11 +114,11 @@ function sample(): void {
   sampled = at;
   for (const h of HISTORIES) h.advance();
   if (pending === null || linkState.value !== 'open') return;
-  const alive = new Set<string>();
+  let series = 0;
   for (const server of pending.servers.values()) {
+    series += server.processes.size;
     for (const app of apps(server)) {
-      alive.add(app.key);
-      for (const p of app.instances) alive.add(`${server.id}:${p.key}`);
+      series++;
       if (!server.online) continue;
       if (app.cpu !== null) cpuHistory.write(app.key, app.cpu);
       if (app.memory !== null) memoryHistory.write(app.key, app.memory);
@@ -91,12 +126,23 @@ function sample(): void {
       if (app.loop !== null) loopHistory.write(app.key, app.loop);
       for (const p of app.instances) {
         if (p.status !== 'online') continue;
-        if (p.cpu !== null) cpuHistory.write(`${server.id}:${p.key}`, p.cpu);
-        if (p.memory !== null) memoryHistory.write(`${server.id}:${p.key}`, p.memory);
+        const key = `${server.id}:${p.key}`;
+        if (p.cpu !== null) cpuHistory.write(key, p.cpu);
+        if (p.memory !== null) memoryHistory.write(key, p.memory);
       }
     }
   }
-  for (const h of HISTORIES) if (h.size > alive.size) h.release((key) => alive.has(key));
+  // More places than series: some belong to what is gone.
+  if (HISTORIES.some((h) => h.size > series)) forgetGone(pending);
+}
+
+function forgetGone(fleet: Fleet): void {
+  const alive = new Set<string>();
+  for (const server of fleet.servers.values()) {
+    for (const app of apps(server)) alive.add(app.key);
+    for (const key of server.processes.keys()) alive.add(`${server.id}:${key}`);
+  }
+  for (const h of HISTORIES) h.release((key) => alive.has(key));
 }
 
 /** Makes a bucket the live one; '' closes. */
@@ -127,6 +173,7 @@ export function openBucket(bucket: string): void {
     pending = next.fleet;
     if (frame.at > 0) skew = frame.at - Date.now();
     if (watchError.value) watchError.value = null;
+    if (frame.op === 'snapshot') seed(pending.servers, frame.recent);
     sample();
     flush();
   });

@@ -3,7 +3,8 @@ import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { reveal, type Span, visible } from './window';
 
-const OVERSCAN = 240;
+/** Rendered beyond the viewport on both sides; a new window is made only when the viewport leaves the present one. */
+const OVERSCAN = 360;
 
 export interface Windowed {
   readonly span: Span;
@@ -26,8 +27,8 @@ export function useWindow(scroller: RefObject<HTMLElement | null>, top: Float64A
     if (!element) return;
     const update = () => {
       view.current = { scroll: element.scrollTop, height: element.clientHeight };
-      const next = visible(latest.current, view.current.scroll, view.current.height, OVERSCAN);
-      if (next.first !== shown.current.first || next.end !== shown.current.end) redraw((n) => n + 1);
+      const seen = visible(latest.current, view.current.scroll, view.current.height, 0);
+      if (seen.first < shown.current.first || seen.end > shown.current.end) redraw((n) => n + 1);
     };
     update();
     element.addEventListener('scroll', update, { passive: true });

@@ -14,7 +14,7 @@ const arg = (name, otherwise) => {
 const PORT = Number(arg('port', 9700));
 const BULK = Number(arg('bulk', 0));
 const EMPTY = process.argv.includes('--empty');
-const DIST = fileURLToPath(new URL('../../dist/', import.meta.url));
+const DIST = arg('dist', fileURLToPath(new URL('../../dist/', import.meta.url)));
 const MiB = 1024 ** 2;
 const BUCKET = {
   _id: '5f1e0c0ffee0c0ffee0c0ffe',

@@ -204,30 +204,28 @@ function Table({ servers: map }: { readonly servers: ReadonlyMap<string, Server>
     map: new Map(),
   });
 
-  const servers = sortServers(map.values());
-  const { by, descending } = sort.value;
-  if (by !== 'name' && (rank.current.by !== by || Date.now() - rank.current.at > RANK_EVERY_MS)) {
-    rank.current = {
-      at: Date.now(),
-      by,
-      map: ranks(
-        servers.flatMap((s) => apps(s)),
-        by,
-      ),
-    };
-  }
-  const { rows, heights } = layout({
-    servers,
-    apps,
-    filter: filter.value,
-    problemsOnly: problemsOnly.value === 'problems',
-    open: open.value,
-    sort: by,
-    descending,
-    rank: rank.current.map,
-    narrow,
-  });
-  const top = tops(heights);
+  // Scrolling renders often; what follows changes only with a frame of the hub or a wish of the reader.
+  const { servers, rows, heights, top, attention } = useMemo(() => {
+    const ordered = sortServers(map.values());
+    const { by, descending } = sort.value;
+    if (by !== 'name' && (rank.current.by !== by || Date.now() - rank.current.at > RANK_EVERY_MS)) {
+      const all = ordered.flatMap((s) => apps(s));
+      rank.current = { at: Date.now(), by, map: ranks(all, by) };
+    }
+    const laid = layout({
+      servers: ordered,
+      apps,
+      filter: filter.value,
+      problemsOnly: problemsOnly.value === 'problems',
+      open: open.value,
+      sort: by,
+      descending,
+      rank: rank.current.map,
+      narrow,
+    });
+    const troubles = ordered.reduce((n, s) => n + apps(s).filter(troubled).length, 0);
+    return { servers: ordered, ...laid, top: tops(laid.heights), attention: troubles };
+  }, [map, filter.value, problemsOnly.value, open.value, sort.value, narrow]);
   const win = useWindow(scroller, top);
   const { first, end, offset } = win.span;
 
@@ -305,7 +303,7 @@ function Table({ servers: map }: { readonly servers: ReadonlyMap<string, Server>
             { value: 'all', text: 'All' },
             {
               value: 'problems',
-              text: `Problems ${servers.reduce((n, s) => n + apps(s).filter(troubled).length, 0) || ''}`.trim(),
+              text: attention > 0 ? `Problems ${attention}` : 'Problems',
             },
           ]}
         />

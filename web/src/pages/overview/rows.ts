@@ -55,7 +55,7 @@ const WIDE = {
 const NARROW = {
   server: 84,
   strip: 54,
-  reverse: 132,
+  reverse: 112,
   app: 66,
   head: 268,
   metric: 28,
