@@ -1,1 +1,34 @@
-//! Reports: the link to the hub: state machine, spool, policy.
+//! Reports: the link from one `$PM2_HOME` to a hub.
+//!
+//! * [`link`] decides: connect, wait, give up, beat; a pure machine that is told the time.
+//! * [`spool`] keeps on disk what must not be lost until the hub has stored it.
+//! * [`policy`] says which remote actions this host allows; the hub cannot change it.
+//! * [`config`] reads and writes `agent.json5` as PM2 users know it; [`identity`] keeps who this server is.
+//! * [`start`] runs it all on a thread of its own and gives a [`Handle`], which never blocks, and [`Requests`].
+//!
+//! It is handed plain observations and hands out plain requests. It never opens a listening socket, never talks to
+//! anything but the one configured hub, never sends an environment variable, never writes a secret to a log, and never
+//! does an action itself.
+
+#![forbid(unsafe_code)]
+
+mod api;
+pub mod config;
+pub mod identity;
+mod info;
+mod journal;
+pub mod link;
+mod observe;
+pub mod policy;
+pub mod redact;
+mod run;
+pub mod spool;
+
+pub use api::{
+    ActionCall, AgentConfig, Handle, Observation, ProcessObservation, Reply, Request, RequestId, Requests,
+    StartError, StopReason,
+};
+pub use info::{LinkInfo, LinkStatus};
+pub use run::start;
+pub use wire::action::{Action, ActionError, ActionErrorCode, Custom, Scale, Target, Verb};
+pub use wire::telemetry;

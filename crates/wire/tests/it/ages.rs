@@ -185,6 +185,11 @@ fn what_the_first_version_of_the_agent_sent_is_still_read() {
         stream: LogStream::Err,
         data: "oh".into(),
     };
+    let error = Some(ActionError {
+        code: ActionErrorCode::Denied,
+        message: "no logs".into(),
+    });
+    check_agent("v1-logs-ended.bin", LogsEnded { id: 4, error });
     check_agent(
         "v1-logs.bin",
         LogBatch {

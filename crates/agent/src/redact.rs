@@ -1,0 +1,120 @@
+//! What never leaves the host: environments, and values under names that sound like secrets.
+//!
+//! Apps hand over whole requests and PM2's own messages hold the environment of the app; this is the one place that
+//! looks at such data before it is kept or sent.
+
+use serde_json::Value;
+
+/// Objects under these names are environments: dropped whole.
+const ENVIRONMENTS: &[&str] = &["env", "pm2_env", "environment", "process_env"];
+/// A name that contains one of these, whatever its case and separators, is a secret's.
+const SECRETS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "authorization",
+    "cookie",
+    "credential",
+    "privatekey",
+    "accesskey",
+    "sessionid",
+    "creditcard",
+    "cardnumber",
+    "cvv",
+];
+const HIDDEN: &str = "[redacted]";
+/// JSON nested deeper than this is not looked through but dropped.
+const MAX_DEPTH: usize = 64;
+
+/// Cleans JSON text. What is not JSON is given back as a JSON text of its own, cut at `max` bytes; JSON that is larger
+/// than `max` after cleaning becomes `null`.
+pub fn json(text: &str, max: usize) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut value = match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(_) => Value::String(clip(text, max).to_owned()),
+    };
+    clean(&mut value, 0);
+    let clean = value.to_string();
+    if clean.len() > max.saturating_mul(2) {
+        "null".to_owned()
+    } else {
+        clean
+    }
+}
+
+fn clean(value: &mut Value, depth: usize) {
+    if depth >= MAX_DEPTH {
+        *value = Value::String(HIDDEN.to_owned());
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            map.retain(|name, _| !ENVIRONMENTS.contains(&name.to_ascii_lowercase().as_str()));
+            for (name, value) in map.iter_mut() {
+                if is_secret(name) {
+                    *value = Value::String(HIDDEN.to_owned());
+                } else {
+                    clean(value, depth + 1);
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| clean(value, depth + 1)),
+        _ => {}
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    let plain: String = name
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    SECRETS.iter().any(|word| plain.contains(word))
+}
+
+/// The text, cut at a character so that at most `max` bytes stay.
+pub fn clip(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
+    let end = (0..=max).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environments_are_dropped_and_secrets_hidden_at_any_depth() {
+        let text = r#"{"a":1,"env":{"PATH":"x"},"http":{"body":{"Pass_Word":"p","user":"u"},"headers":[{"X-Api-Key":"k"}]},"pm2_env":{"X":1}}"#;
+        let expected = r#"{"a":1,"http":{"body":{"Pass_Word":"[redacted]","user":"u"},"headers":[{"X-Api-Key":"[redacted]"}]}}"#;
+        assert_eq!(json(text, 4096), expected);
+    }
+
+    #[test]
+    fn what_is_not_json_becomes_a_text() {
+        assert_eq!(json("not json", 4096), "\"not json\"");
+        assert_eq!(json("", 10), "");
+    }
+
+    #[test]
+    fn what_is_too_large_is_cut_at_a_character() {
+        assert_eq!(clip("añb", 2), "a");
+        assert_eq!(json(&format!("[\"{}\"]", "x".repeat(100)), 10), "null");
+    }
+
+    #[test]
+    fn deep_nesting_is_harmless() {
+        let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+        assert!(json(&deep, 4096).contains(HIDDEN));
+        let deeper = "[".repeat(100_000);
+        assert!(json(&deeper, 50).len() < 200);
+    }
+}
