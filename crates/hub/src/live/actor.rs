@@ -292,8 +292,7 @@ impl Actor {
         let refusal = match self.bucket.server(server) {
             None => ActionError::NotLinked("unknown"),
             Some(known) => match known.command_link().and_then(|link| self.ports.get(&link)) {
-                None if known.state() == ServerState::Online => ActionError::NoReverse,
-                None => ActionError::NotLinked(known.state().as_str()),
+                None => known.reachable().err().unwrap_or(ActionError::NoReverse),
                 Some(port) => match port.try_send(command) {
                     Ok(()) => return,
                     Err(mpsc::error::TrySendError::Full(command)) => {

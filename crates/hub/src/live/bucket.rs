@@ -329,6 +329,13 @@ impl Bucket {
         (self.rev, Value::Array(all))
     }
 
+    /// Every server as it is now, with its last minute; tells nobody else anything.
+    pub fn describe(&self, now: Millis) -> Value {
+        self.servers()
+            .map(|server| Value::Object(view::whole(server, &view::baseline(server), Some(now))))
+            .collect()
+    }
+
     /// Nobody watches any more: nothing needs to be remembered for them.
     pub fn unwatch(&mut self) {
         self.watched = false;

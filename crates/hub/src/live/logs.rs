@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
+use tokio::task::AbortHandle;
 
 use super::model::{LinkId, Millis, ServerId};
 
@@ -71,6 +73,7 @@ pub struct LogTap {
     lines: broadcast::Sender<Arc<LogBatch>>,
     interest: watch::Sender<Interest>,
     watchers: Mutex<BTreeMap<u64, Option<String>>>,
+    held: Mutex<Option<AbortHandle>>,
     next: AtomicU64,
     passed: AtomicU64,
     /// The link that carried the latest report: only this one acts on the interest.
@@ -83,6 +86,7 @@ impl Default for LogTap {
             lines: broadcast::Sender::new(BATCHES),
             interest: watch::Sender::new(Interest::default()),
             watchers: Mutex::default(),
+            held: Mutex::default(),
             next: AtomicU64::new(0),
             passed: AtomicU64::new(0),
             current: AtomicU64::new(u64::MAX),
@@ -103,6 +107,31 @@ impl LogTap {
             app,
             lines,
             expected,
+        }
+    }
+
+    /// Makes the agent send everything for some time, watched or not; again renews the time.
+    pub fn hold(self: &Arc<Self>, time: Duration) {
+        let watch = self.watch(None);
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            drop(watch);
+        });
+        self.replace_hold(Some(task.abort_handle()));
+    }
+
+    /// Ends a [`LogTap::hold`].
+    pub fn release(&self) {
+        self.replace_hold(None);
+    }
+
+    fn replace_hold(&self, hold: Option<AbortHandle>) {
+        let before = std::mem::replace(
+            &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner),
+            hold,
+        );
+        if let Some(before) = before {
+            before.abort();
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::link::ActionError;
 use super::model::{AgentKind, LinkId, Millis, Process, ProcessKey, ServerFacts, ServerId, ServerState, cut};
 use super::ring::Recent;
 use super::view::{self, Baseline};
@@ -362,6 +363,33 @@ impl Server {
     /// When the hub first heard of it.
     pub fn first_seen(&self) -> Millis {
         self.first_seen
+    }
+
+    /// The entry with this number, and whether the plan holds it back.
+    pub fn entry(&self, pm_id: u32) -> Option<(&Process, bool)> {
+        self.processes
+            .values()
+            .find(|e| e.now.pm_id == pm_id)
+            .map(|e| (&e.now, e.over_plan))
+    }
+
+    /// Whether it is out of sight until it is linked anew.
+    pub fn is_hidden(&self) -> bool {
+        self.hidden
+    }
+
+    /// Whether an agent speaks for it right now.
+    pub fn is_linked(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// What stands in the way of commands, if anything.
+    pub fn reachable(&self) -> Result<(), ActionError> {
+        match (self.state, self.command_link()) {
+            (_, Some(_)) => Ok(()),
+            (ServerState::Online, None) => Err(ActionError::NoReverse),
+            (state, None) => Err(ActionError::NotLinked(state.as_str())),
+        }
     }
 
     /// Processes that the plan covers.

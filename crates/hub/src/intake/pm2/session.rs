@@ -469,7 +469,7 @@ impl<'a> Session<'a> {
                 self.publish("profiling", pm_id, at, told);
             }
             Message::Span(_) | Message::Transaction(_) | Message::Other(_) => {
-                self.publish(&channel, pm_id, at, payload)
+                self.publish(&channel, pm_id, at, payload);
             }
             Message::Malformed(reason) => {
                 tracing::debug!(
