@@ -31,6 +31,13 @@ pub enum Method {
         /// A count.
         number: u32,
     },
+    /// Have this many instances more, or fewer.
+    ScaleBy {
+        /// Name of the app.
+        name: String,
+        /// Difference.
+        by: i32,
+    },
     /// Send logs for the next 120 s.
     StartLogging,
     /// Send no logs any more.
@@ -54,7 +61,7 @@ impl Method {
             Method::Reload(_) => "reload",
             Method::Reset(_) => "reset",
             Method::Ping(_) => "ping",
-            Method::Scale { .. } => "scale",
+            Method::Scale { .. } | Method::ScaleBy { .. } => "scale",
             Method::StartLogging => "startLogging",
             Method::StopLogging => "stopLogging",
         }
@@ -70,6 +77,7 @@ impl Method {
                 Target::Name(name) => json!({ "name": name }),
             },
             Method::Scale { name, number } => json!({ "name": name, "number": number }),
+            Method::ScaleBy { name, by } => json!({ "name": name, "number": format!("{by:+}") }),
             Method::StartLogging | Method::StopLogging => json!({}),
         }
     }
@@ -139,6 +147,20 @@ mod tests {
                 number: 3
             }),
             r#"{"payload":{"method_name":"scale","parameters":{"name":"api","number":3}},"channel":"trigger:pm2:action"}"#
+        );
+        assert!(
+            pm2_action(&Method::ScaleBy {
+                name: "api".into(),
+                by: 2
+            })
+            .contains(r#""number":"+2""#)
+        );
+        assert!(
+            pm2_action(&Method::ScaleBy {
+                name: "api".into(),
+                by: -1
+            })
+            .contains(r#""number":"-1""#)
         );
         assert_eq!(
             pm2_action(&Method::StartLogging),
