@@ -171,10 +171,10 @@ const FONT = '11px system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 
 /** 24-hour clock, the day where it changes. */
 const TIME_LABELS: uPlot.Axis.Values = [
-  [86_400, '{MM}-{DD}', null, null, null, null, null, null, 1],
-  [3600, '{HH}:{mm}', null, null, '\n{MM}-{DD}', null, null, null, 1],
-  [60, '{HH}:{mm}', null, null, null, null, null, null, 1],
-  [1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 1],
+  [86_400, '{MM}-{DD}', null, null, null, null, null, null, 0],
+  [3600, '{HH}:{mm}', null, null, '{MM}-{DD}', null, null, null, 0],
+  [60, '{HH}:{mm}', null, null, '{MM}-{DD}', null, null, null, 0],
+  [1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 0],
 ] as unknown as uPlot.Axis.Values;
 
 function translucent(rgb: string): string {

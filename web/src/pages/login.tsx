@@ -52,7 +52,7 @@ export function Login({ expired }: { readonly expired: boolean }) {
   return (
     <main class="login">
       <form class="card" onSubmit={submit} noValidate>
-        <div class="mark">
+        <div class="logo">
           <Brand />
           <h1>Pilothouse</h1>
         </div>

@@ -166,9 +166,9 @@ export function Chart(props: ChartProps) {
   return (
     <figure ref={card} class="chart panel" data-metric={metric} aria-label={`${title} over time`}>
       <figcaption>
-        <h3 class="cut" title={metric}>
+        <h2 class="cut" title={metric}>
           {title}
-        </h3>
+        </h2>
         <span class="when muted">
           {cursor !== null && data.t[cursor] !== undefined ? stamp(data.t[cursor] * 1000) : ''}
         </span>
