@@ -1,0 +1,50 @@
+//! What was typed. Parsing follows the rules of PM2's option parser, which users' scripts depend on: options stand
+//! anywhere, values are taken blindly where they are required, the last one wins.
+
+mod complete;
+mod help;
+mod parse;
+mod suggest;
+mod table;
+
+pub(crate) use complete::{candidates, snippet};
+pub(crate) use help::{command_help, program_help, usage};
+pub(crate) use parse::{ParseError, Typed, parse};
+pub(crate) use suggest::{nearest, verb_like};
+
+/// Every verb by its meaning; names and aliases are in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Verb {
+    Start,
+    Stop,
+    Restart,
+    Reload,
+    Delete,
+    StartOrRestart,
+    StartOrReload,
+    Scale,
+    List,
+    Jlist,
+    Prettylist,
+    Describe,
+    Logs,
+    Flush,
+    ReloadLogs,
+    Env,
+    Pid,
+    Id,
+    Reset,
+    SendSignal,
+    Send,
+    Save,
+    Cleardump,
+    Resurrect,
+    Monitor,
+    Unmonitor,
+    Link,
+    Unlink,
+    Ping,
+    Kill,
+    Hub,
+    Completion,
+}

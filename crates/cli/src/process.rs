@@ -1,0 +1,201 @@
+//! One element of the daemon's list, as the verbs look at it.
+
+use pm2::Object;
+use pm2::env::Pm2Env;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use std::fmt;
+
+/// A process as the daemon tells it. Fields of `pm2_env` may be left out, see [`parse_list`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
+    pub(crate) pm_id: u32,
+    /// Resident bytes.
+    pub(crate) memory: u64,
+    /// Percent of one core.
+    pub(crate) cpu: f64,
+    pub(crate) env: Pm2Env,
+}
+
+/// What the tables show of `pm2_env`. Everything else, above all the apps' environments, is skipped unread.
+pub(crate) const TABLE_FIELDS: &[&str] = &[
+    "_km_monitored",
+    "created_at",
+    "exec_mode",
+    "namespace",
+    "pm_err_log_path",
+    "pm_pid_path",
+    "pm_uptime",
+    "pmx_module",
+    "restart_time",
+    "status",
+    "trace",
+    "uid",
+    "username",
+    "version",
+    "watch",
+];
+
+/// Reads the JSON list of `getMonitorData`, keeping only the named fields of each `pm2_env` (`None`: all). Elements that
+/// are no processes are left out.
+pub(crate) fn parse_list(json: &[u8], keep: Option<&[&str]>) -> Result<Vec<Process>, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let list = ListSeed(keep).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(list)
+}
+
+struct ListSeed<'k>(Option<&'k [&'k str]>);
+
+impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
+    type Value = Vec<Process>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ListSeed<'_> {
+    type Value = Vec<Process>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of processes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(process) = seq.next_element_seed(ProcessSeed(self.0))? {
+            list.extend(process);
+        }
+        Ok(list)
+    }
+}
+
+struct ProcessSeed<'k>(Option<&'k [&'k str]>);
+
+impl<'de> DeserializeSeed<'de> for ProcessSeed<'_> {
+    type Value = Option<Process>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ProcessSeed<'_> {
+    type Value = Option<Process>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a process")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut pid, mut name, mut pm_id, mut monit, mut env) =
+            (Value::Null, Value::Null, Value::Null, Value::Null, Object::new());
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "pid" => pid = map.next_value()?,
+                "name" => name = map.next_value()?,
+                "pm_id" => pm_id = map.next_value()?,
+                "monit" => monit = map.next_value()?,
+                "pm2_env" => env = map.next_value_seed(EnvSeed(self.0))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let Some(pm_id) = pm2::js::as_int(&pm_id).and_then(|id| u32::try_from(id).ok()) else {
+            return Ok(None);
+        };
+        Ok(Some(Process {
+            pid: pm2::js::as_int(&pid)
+                .and_then(|pid| u32::try_from(pid).ok())
+                .unwrap_or(0),
+            name: match name {
+                Value::Null => String::new(),
+                name => pm2::js::to_text(&name),
+            },
+            pm_id,
+            memory: monit.get("memory").and_then(Value::as_f64).unwrap_or(0.0) as u64,
+            cpu: monit.get("cpu").and_then(Value::as_f64).unwrap_or(0.0),
+            env: Pm2Env::from(env),
+        }))
+    }
+}
+
+struct EnvSeed<'k>(Option<&'k [&'k str]>);
+
+impl<'de> DeserializeSeed<'de> for EnvSeed<'_> {
+    type Value = Object;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EnvSeed<'_> {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a pm2_env object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut env = Object::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if self.0.is_none_or(|keep| keep.contains(&key.as_str())) {
+                env.insert(key, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(env)
+    }
+}
+
+impl Process {
+    pub(crate) fn status(&self) -> &str {
+        self.env.status()
+    }
+
+    pub(crate) fn is_module(&self) -> bool {
+        self.env.is_module()
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn sample(pm_id: u32, name: &str, env: Value) -> Process {
+    let Value::Object(env) = env else {
+        panic!("an object")
+    };
+    Process {
+        pid: 4000 + pm_id,
+        name: name.into(),
+        pm_id,
+        memory: 28_206_694,
+        cpu: 0.0,
+        env: Pm2Env::from(env),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_wanted_fields_are_kept_and_odd_elements_left_out() {
+        let json = br#"[{"pid":7,"name":"api","pm2_env":{"env":{"A":"1"},"status":"online","x":[1]},"pm_id":0,"monit":{"memory":10,"cpu":1.5}},
+            {"pid":0,"name":5,"pm2_env":{},"pm_id":"1"},{"pm_id":"_old_3","pm2_env":{}},{}]"#;
+        let list = parse_list(json, Some(&["status"])).unwrap();
+        assert_eq!(list.len(), 2);
+        assert_eq!((list[0].pid, list[0].memory, list[0].cpu), (7, 10, 1.5));
+        assert_eq!(list[0].env.as_object().keys().collect::<Vec<_>>(), ["status"]);
+        assert_eq!((list[1].pm_id, list[1].name.as_str()), (1, "5"));
+        let list = parse_list(json, None).unwrap();
+        assert_eq!(list[0].env.as_object().len(), 3);
+        for bad in ["{}", "[1]", "[{\"pm2_env\":3}]", "[] []", ""] {
+            assert!(parse_list(bad.as_bytes(), None).is_err(), "{bad}");
+        }
+    }
+}

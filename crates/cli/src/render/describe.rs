@@ -1,0 +1,313 @@
+//! Everything about one process.
+
+use super::list::{status, uptime};
+use super::{Cell, Table};
+use crate::process::Process;
+use crate::style::Brush;
+use pm2::js::to_text;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// The blocks of `describe`. `local_env` are the variables of the caller, for the list of those that differ.
+pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)], brush: Brush) -> String {
+    let title = |text: &str| format!("{}\n", brush.inverse(brush.bold(format!(" {text} "))));
+    let mut out = title(&format!(
+        "Describing process with id {} - name {}",
+        p.pm_id, p.name
+    ));
+    out.push_str(&Table::fitted(facts(p, now_ms)).render(brush));
+    let pairs = |name: &str| -> Vec<Vec<Cell>> {
+        let map = p.env.get(name).and_then(Value::as_object);
+        map.into_iter()
+            .flatten()
+            .map(|(key, value)| vec![key.as_str().into(), plain(value).into()])
+            .collect()
+    };
+    let module = p
+        .env
+        .get("axm_options")
+        .and_then(|options| options.get("human_info"))
+        .and_then(Value::as_array);
+    if let Some(rows) = module.filter(|rows| !rows.is_empty()) {
+        let rows = rows
+            .iter()
+            .filter_map(Value::as_array)
+            .map(|row| row.iter().map(|v| plain(v).into()).collect());
+        out.insert_str(
+            0,
+            &format!(
+                "{}{}",
+                title("Module information"),
+                Table::fitted(rows.collect()).render(brush)
+            ),
+        );
+    }
+    let versioning: Vec<Vec<Cell>> = p
+        .env
+        .get("versioning")
+        .and_then(Value::as_object)
+        .map(|map| {
+            let keys = [
+                "type",
+                "url",
+                "repo_path",
+                "update_time",
+                "revision",
+                "comment",
+                "branch",
+            ];
+            let label = |key: &str| match key {
+                "type" => "revision control".to_owned(),
+                "url" => "remote url".to_owned(),
+                "repo_path" => "repository root".to_owned(),
+                "update_time" => "last update".to_owned(),
+                other => other.to_owned(),
+            };
+            keys.iter()
+                .filter_map(|key| Some(vec![label(key).into(), plain(map.get(*key)?).into()]))
+                .collect()
+        })
+        .unwrap_or_default();
+    if !versioning.is_empty() {
+        out.push_str(&title("Revision control metadata"));
+        out.push_str(&Table::fitted(versioning).render(brush));
+    }
+    let actions: Vec<Vec<Cell>> = p
+        .env
+        .get("axm_actions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|action| Some(vec![action.get("action_name")?.as_str()?.into()]))
+        .collect();
+    let hint = |text: String| format!("{}\n", brush.italic(brush.grey(text)));
+    if !actions.is_empty() {
+        out.push_str(&title("Actions available"));
+        out.push_str(&Table::fitted(actions).render(brush));
+        out.push_str(&hint(format!(
+            " Trigger via: pm2 trigger {} <action_name>\n",
+            p.name
+        )));
+    }
+    let mut metrics = pairs("axm_monitor");
+    if !metrics.is_empty() {
+        if let Some(map) = p.env.get("axm_monitor").and_then(Value::as_object) {
+            metrics = map
+                .iter()
+                .map(|(key, metric)| vec![key.as_str().into(), metric_text(metric).into()])
+                .collect();
+        }
+        out.push_str(&title("Code metrics value"));
+        out.push_str(&Table::fitted(metrics).render(brush));
+    }
+    out.push_str(&title("Divergent env variables from local env"));
+    let divergent = divergent(p, local_env);
+    if divergent.is_empty() {
+        out.push('\n');
+    } else {
+        out.push_str(&Table::fitted(divergent).render(brush));
+    }
+    let _ = writeln!(out);
+    for text in [
+        " Add your own code metrics: http://bit.ly/code-metrics".to_owned(),
+        format!(" Use `pm2 logs {} [--lines 1000]` to display logs", p.name),
+        format!(" Use `pm2 env {}` to display environment variables", p.pm_id),
+        " Use `pm2 monit` to monitor CPU and Memory usage".to_owned() + &format!(" {}", p.name),
+    ] {
+        out.push_str(&hint(text));
+    }
+    out
+}
+
+fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
+    let text = |key: &str| p.env.get(key).map_or_else(|| "N/A".to_owned(), plain);
+    let list = |key: &str| match p.env.list(key) {
+        list if list.is_empty() => "N/A".to_owned(),
+        list => list.join(" "),
+    };
+    let mut rows: Vec<(&str, Cell)> = vec![
+        ("status", status(p.status())),
+        ("name", p.name.as_str().into()),
+        ("namespace", p.env.namespace().into()),
+        ("version", text("version").into()),
+        (
+            "restarts",
+            p.env.int("restart_time").unwrap_or(0).to_string().into(),
+        ),
+        ("uptime", uptime(p, now_ms).into()),
+    ];
+    if let Some(cron) = p.env.cron_restart() {
+        rows.push(("cron restart", cron.into()));
+    }
+    if let Some(limit) = p.env.int("max_memory_restart") {
+        rows.push(("max memory restart", limit.to_string().into()));
+    }
+    rows.push(("script path", text("pm_exec_path").into()));
+    rows.push(("script args", list("args").into()));
+    if p.env.get("pm_log_path").is_some() {
+        rows.push(("entire log path", text("pm_log_path").into()));
+    }
+    let watches: Cell = if p.env.watches() {
+        Cell::painted("✔", |b, text| b.green(b.bold(text)))
+    } else {
+        Cell::plain("✘")
+    };
+    rows.extend([
+        ("error log path", text("pm_err_log_path").into()),
+        ("out log path", text("pm_out_log_path").into()),
+        ("pid path", text("pm_pid_path").into()),
+        ("interpreter", text("exec_interpreter").into()),
+        ("interpreter args", list("node_args").into()),
+        ("script id", p.pm_id.to_string().into()),
+        ("exec cwd", text("pm_cwd").into()),
+        ("exec mode", text("exec_mode").into()),
+        ("node.js version", text("node_version").into()),
+        (
+            "node env",
+            p.env
+                .get("env")
+                .and_then(|env| env.get("NODE_ENV"))
+                .map_or("N/A".to_owned(), plain)
+                .into(),
+        ),
+        ("watch & reload", watches),
+        (
+            "unstable restarts",
+            p.env.int("unstable_restarts").unwrap_or(0).to_string().into(),
+        ),
+        (
+            "created at",
+            p.env
+                .int("created_at")
+                .map_or("N/A".to_owned(), pm2::dates::iso)
+                .into(),
+        ),
+    ]);
+    if p.env.flag("_km_monitored") == Some(false) {
+        rows.push((
+            "monitored",
+            Cell::painted("no, hidden from the hub", |b, text| b.red(text)),
+        ));
+    }
+    rows.into_iter()
+        .map(|(key, value)| vec![key.into(), value])
+        .collect()
+}
+
+fn metric_text(metric: &Value) -> String {
+    let value = metric.get("value").map_or_else(|| plain(metric), plain);
+    match metric
+        .get("unit")
+        .and_then(Value::as_str)
+        .filter(|unit| !unit.is_empty())
+    {
+        Some(unit) => format!("{value} {unit}"),
+        None => value,
+    }
+}
+
+/// Variables that the process has with another value than the caller. Empty and multi-line ones are left out.
+fn divergent(p: &Process, local: &[(String, String)]) -> Vec<Vec<Cell>> {
+    const NOISE: [&str; 7] = ["PATH", "PM2_HOME", "PWD", "OLDPWD", "SHLVL", "_", "unique_id"];
+    let Some(env) = p.env.get("env").and_then(Value::as_object) else {
+        return Vec::new();
+    };
+    let differs = |(key, value): &(&String, &Value)| {
+        let text = to_text(value);
+        !NOISE.contains(&key.as_str())
+            && !text.contains('\n')
+            && local
+                .iter()
+                .any(|(name, here)| name == *key && *here != text && here.len() < 300 && text.len() < 300)
+    };
+    env.iter()
+        .filter(differs)
+        .map(|(key, value)| vec![key.as_str().into(), to_text(value).into()])
+        .collect()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Object(_) => value.to_string(),
+        other => to_text(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::sample;
+    use serde_json::json;
+
+    #[test]
+    fn all_blocks() {
+        let p = sample(
+            3,
+            "api",
+            json!({
+                "status": "online", "pm_uptime": 0, "created_at": 0, "pm_exec_path": "/srv/api.js", "args": ["-p", 80], "exec_mode": "fork_mode",
+                "cron_restart": "* * * * *", "env": { "LANG": "C", "NODE_ENV": "production", "A": "x\ny" }, "_km_monitored": false,
+                "axm_actions": [{ "action_name": "km:heapdump" }, { "odd": 1 }],
+                "axm_monitor": { "Heap": { "value": "4.2", "unit": "MiB" }, "odd": 3 },
+                "versioning": { "type": "git", "branch": "main" },
+            }),
+        );
+        let local = [
+            ("LANG".to_owned(), "de".to_owned()),
+            ("A".to_owned(), "z".to_owned()),
+        ];
+        insta::assert_snapshot!(describe(&p, 61_000, &local, Brush { on: false }), @"
+         Describing process with id 3 - name api 
+        ┌───────────────────┬──────────────────────────┐
+        │ status            │ online                   │
+        │ name              │ api                      │
+        │ namespace         │ default                  │
+        │ version           │ N/A                      │
+        │ restarts          │ 0                        │
+        │ uptime            │ 61s                      │
+        │ cron restart      │ * * * * *                │
+        │ script path       │ /srv/api.js              │
+        │ script args       │ -p 80                    │
+        │ error log path    │ N/A                      │
+        │ out log path      │ N/A                      │
+        │ pid path          │ N/A                      │
+        │ interpreter       │ N/A                      │
+        │ interpreter args  │ N/A                      │
+        │ script id         │ 3                        │
+        │ exec cwd          │ N/A                      │
+        │ exec mode         │ fork_mode                │
+        │ node.js version   │ N/A                      │
+        │ node env          │ production               │
+        │ watch & reload    │ ✘                        │
+        │ unstable restarts │ 0                        │
+        │ created at        │ 1970-01-01T00:00:00.000Z │
+        │ monitored         │ no, hidden from the hub  │
+        └───────────────────┴──────────────────────────┘
+         Revision control metadata 
+        ┌──────────────────┬──────┐
+        │ revision control │ git  │
+        │ branch           │ main │
+        └──────────────────┴──────┘
+         Actions available 
+        ┌─────────────┐
+        │ km:heapdump │
+        └─────────────┘
+         Trigger via: pm2 trigger api <action_name>
+
+         Code metrics value 
+        ┌──────┬─────────┐
+        │ Heap │ 4.2 MiB │
+        │ odd  │ 3       │
+        └──────┴─────────┘
+         Divergent env variables from local env 
+        ┌──────┬───┐
+        │ LANG │ C │
+        └──────┴───┘
+
+         Add your own code metrics: http://bit.ly/code-metrics
+         Use `pm2 logs api [--lines 1000]` to display logs
+         Use `pm2 env 3` to display environment variables
+         Use `pm2 monit` to monitor CPU and Memory usage api
+        ");
+    }
+}

@@ -1,0 +1,187 @@
+//! Box-drawing tables.
+
+use crate::style::Brush;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// One field: what it says, and how it is painted.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    text: String,
+    paint: Option<fn(Brush, String) -> String>,
+    /// Goes before the text, already painted, with its width in columns.
+    mark: Option<(String, usize)>,
+}
+
+impl Cell {
+    pub(crate) fn plain(text: impl Into<String>) -> Cell {
+        Cell {
+            text: tame(&text.into()),
+            paint: None,
+            mark: None,
+        }
+    }
+
+    pub(crate) fn painted(text: impl Into<String>, paint: fn(Brush, String) -> String) -> Cell {
+        Cell {
+            paint: Some(paint),
+            ..Cell::plain(text)
+        }
+    }
+
+    /// Puts a painted mark of `width` columns before the text.
+    pub(crate) fn marked(mut self, mark: String, width: usize) -> Cell {
+        self.mark = Some((mark, width));
+        self
+    }
+
+    fn render(&self, brush: Brush, width: usize) -> String {
+        let (mark, taken) = self
+            .mark
+            .as_ref()
+            .map_or(("", 0), |(mark, width)| (mark.as_str(), *width));
+        let room = width.saturating_sub(taken);
+        let text = cut(&self.text, room);
+        let pad = " ".repeat(room.saturating_sub(text.width()));
+        let text = match self.paint {
+            Some(paint) => paint(brush, text),
+            None => text,
+        };
+        format!("{mark}{text}{pad}")
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Cell::plain(text)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Cell::plain(text)
+    }
+}
+
+/// Rows under an optional header. Widths include one blank on each side.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) header: Option<Vec<&'static str>>,
+    pub(crate) widths: Vec<usize>,
+    pub(crate) rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table without header whose columns are as wide as what they hold.
+    pub(crate) fn fitted(rows: Vec<Vec<Cell>>) -> Table {
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widest = |at: usize| {
+            rows.iter()
+                .filter_map(|row| row.get(at))
+                .map(|cell| cell.text.width())
+                .max()
+                .unwrap_or(0)
+        };
+        Table {
+            header: None,
+            widths: (0..columns).map(|at| widest(at) + 2).collect(),
+            rows,
+        }
+    }
+
+    /// The text, each line with its newline.
+    pub(crate) fn render(&self, brush: Brush) -> String {
+        let rule = |left: &str, middle: &str, right: &str| {
+            let bars: Vec<String> = self.widths.iter().map(|width| "─".repeat(*width)).collect();
+            format!("{}\n", brush.grey(format!("{left}{}{right}", bars.join(middle))))
+        };
+        let bar = brush.grey("│");
+        let mut out = rule("┌", "┬", "┐");
+        if let Some(header) = &self.header {
+            for (name, width) in header.iter().zip(&self.widths) {
+                let room = width.saturating_sub(2);
+                let pad = " ".repeat(room.saturating_sub(name.width()));
+                let name = brush.bold(brush.cyan(format!(" {name}{pad} ")));
+                out.push_str(&format!("{bar}{name}"));
+            }
+            out.push_str(&format!("{bar}\n"));
+            if !self.rows.is_empty() {
+                out.push_str(&rule("├", "┼", "┤"));
+            }
+        }
+        for row in &self.rows {
+            for (cell, width) in row.iter().zip(&self.widths) {
+                out.push_str(&format!("{bar} {} ", cell.render(brush, width.saturating_sub(2))));
+            }
+            out.push_str(&format!("{bar}\n"));
+        }
+        out.push_str(&rule("└", "┴", "┘"));
+        out
+    }
+}
+
+/// Text of at most `width` columns; what does not fit ends in an ellipsis.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let columns = c.width().unwrap_or(0);
+        if used + columns + 1 > width {
+            break;
+        }
+        used += columns;
+        out.push(c);
+    }
+    if width > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// Control characters of a name or path would break the table, or the terminal.
+fn tame(text: &str) -> String {
+    if text.chars().any(char::is_control) {
+        text.chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect()
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cutting_counts_columns() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "ab…");
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("日本語", 4), "日…");
+        assert_eq!(cut("abc", 0), "");
+    }
+
+    #[test]
+    fn wide_and_wild_text_keeps_the_lines_straight() {
+        let rows = vec![
+            vec!["日本".into(), "a\u{1b}[2Jb\n".into()],
+            vec![Cell::plain("x").marked("! ".into(), 2), "y".into()],
+        ];
+        let table = Table {
+            header: Some(vec!["one", "↺"]),
+            widths: vec![8, 12],
+            rows,
+        };
+        insta::assert_snapshot!(table.render(Brush { on: false }), @"
+        ┌────────┬────────────┐
+        │ one    │ ↺          │
+        ├────────┼────────────┤
+        │ 日本   │ a�[2Jb�    │
+        │ ! x    │ y          │
+        └────────┴────────────┘
+        ");
+    }
+}

@@ -1,0 +1,285 @@
+//! Actions on the apps of a configuration file.
+
+use super::{Action, Machine, make_folders, readable, tell};
+use crate::client::Client;
+use crate::context::{Context, var};
+use crate::failure::Failure;
+use crate::process::Process;
+use crate::verbs::act::{Job, announce, run};
+use config::Loaded;
+use pm2::Object;
+use pm2::rpc::method;
+use pm2::schema::{Caller, Checked, Host as _, Origin, check, restart_env_from_file};
+use serde_json::Value;
+use std::io::Read;
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// `-`
+    Stdin,
+    /// A file.
+    File(String),
+}
+
+/// Text that can be read from standard input at most.
+const STDIN_LIMIT: u64 = 16 << 20;
+/// Starts under way at once, unless the user says otherwise.
+const STARTS: usize = 16;
+
+/// A target that is a configuration: `-`, or a name that says so.
+pub(crate) fn config_source(target: &str) -> Option<Source> {
+    if target == "-" {
+        return Some(Source::Stdin);
+    }
+    config::recognise(target).map(|_| Source::File(target.to_owned()))
+}
+
+fn load(context: &Context<'_>, source: &Source) -> Result<Loaded, Failure> {
+    let options = config::Options {
+        node: Machine.find_program("node"),
+        ..config::Options::default()
+    };
+    let loaded = match source {
+        Source::File(path) => config::load(path.as_ref(), &options)?,
+        Source::Stdin => {
+            let mut text = String::new();
+            let read = std::io::stdin()
+                .lock()
+                .take(STDIN_LIMIT)
+                .read_to_string(&mut text);
+            read.map_err(Failure::file("reading the configuration from", "standard input"))?;
+            config::load_stdin(&text, &options)?
+        }
+    };
+    if !loaded.static_sites.is_empty() {
+        context
+            .console
+            .warn("the file's `static` section is not served; name a web server as an app instead");
+    }
+    Ok(loaded)
+}
+
+/// Stops, deletes, restarts or reloads what the file names. Restart and reload start what does not run.
+pub(crate) fn act_on_file(
+    context: &Context<'_>,
+    client: &mut Client,
+    action: Action,
+    source: &Source,
+) -> Result<(), Failure> {
+    let loaded = load(context, source)?;
+    let list = client.table_list()?;
+    if matches!(action, Action::Stop | Action::Delete) {
+        return end(context, client, action, &loaded, &list);
+    }
+    let env_name = context.typed.text("env");
+    let origin = Origin::File {
+        env_name,
+        deploy: loaded.deploy.as_ref(),
+    };
+    let caller = context.caller();
+    let mut known: Vec<Checked> = Vec::new();
+    let mut fresh: Vec<Checked> = Vec::new();
+    for raw in chosen(context, &loaded.apps) {
+        let app = check(with_options(context, raw)?, &caller, &Machine)?;
+        if list.iter().any(|p| p.name == app.name()) {
+            known.push(app);
+        } else {
+            fresh.push(app);
+        }
+    }
+    for app in &known {
+        again(context, client, action, app, &caller, &origin, &list)?;
+    }
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = fresh.iter().map(Checked::name).collect();
+    context.console.warn(format_args!(
+        "Applications {} not running, starting...",
+        names.join(", ")
+    ));
+    launch(context, client, &fresh, &caller, &origin)
+}
+
+/// Stop and delete go by name, and are content when nothing is there.
+fn end(
+    context: &Context<'_>,
+    client: &mut Client,
+    action: Action,
+    loaded: &Loaded,
+    list: &[Process],
+) -> Result<(), Failure> {
+    let only = context.typed.text("only");
+    let mut jobs = Vec::new();
+    for app in &loaded.apps {
+        let Some(name) = name_of(app) else { continue };
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
+        let named = list.iter().filter(|p| p.name == name);
+        jobs.extend(named.map(|p| Job {
+            id: p.pm_id,
+            env: None,
+            as_text: false,
+        }));
+    }
+    run(context, client, action, list, jobs)
+}
+
+fn name_of(app: &Object) -> Option<String> {
+    let text = |keys: &[&str]| keys.iter().find_map(|key| app.get(*key)).and_then(Value::as_str);
+    if let Some(name) = text(&["name"]) {
+        return Some(name.to_owned());
+    }
+    let script = text(&["script", "exec", "cmd", "command"])?;
+    let base = script.rsplit('/').next().unwrap_or(script);
+    Some(
+        base.rsplit_once('.')
+            .filter(|(stem, _)| !stem.is_empty())
+            .map_or(base, |(stem, _)| stem)
+            .to_owned(),
+    )
+}
+
+/// The apps that `--only` leaves.
+fn chosen<'a>(context: &Context<'_>, apps: &'a [Object]) -> Vec<&'a Object> {
+    let Some(only) = context.typed.text("only") else {
+        return apps.iter().collect();
+    };
+    let names: Vec<&str> = only.split([',', ' ']).filter(|name| !name.is_empty()).collect();
+    apps.iter()
+        .filter(|app| name_of(app).is_some_and(|name| names.contains(&name.as_str())))
+        .collect()
+}
+
+/// Lays over an app what the command line may say about all apps of a file.
+fn with_options(context: &Context<'_>, raw: &Object) -> Result<Object, Failure> {
+    let mut app = raw.clone();
+    let typed = super::options(&context.typed, &context.cwd)?;
+    for key in ["watch", "ignore_watch", "uid", "gid"] {
+        if let Some(value) = typed.get(key) {
+            app.insert(key.into(), value.clone());
+        }
+    }
+    if let Some(count) = context
+        .typed
+        .text("instances")
+        .and_then(|text| text.parse::<i64>().ok())
+    {
+        app.insert("instances".into(), count.into());
+    }
+    if let (Some(namespace), false) = (typed.get("namespace"), app.contains_key("namespace")) {
+        app.insert("namespace".into(), namespace.clone());
+    }
+    let appends = app.get("append_env_to_name").is_some_and(pm2::js::truthy);
+    if let (Some(env), true, Some(name)) = (context.typed.text("env"), appends, name_of(&app)) {
+        app.insert("name".into(), format!("{name}-{env}").into());
+    }
+    Ok(app)
+}
+
+/// Restarts or reloads all processes of a known app with what the file says now.
+fn again(
+    context: &Context<'_>,
+    client: &mut Client,
+    action: Action,
+    app: &Checked,
+    caller: &Caller,
+    origin: &Origin<'_>,
+    list: &[Process],
+) -> Result<(), Failure> {
+    let (env, notes) = restart_env_from_file(app, caller, origin);
+    tell(context, &app.notes);
+    tell(context, &notes);
+    let ids: Vec<u32> = list
+        .iter()
+        .filter(|p| p.name == app.name())
+        .map(|p| p.pm_id)
+        .collect();
+    announce(context.console, action, app.name(), &ids);
+    let jobs = ids
+        .into_iter()
+        .map(|id| Job {
+            id,
+            env: Some(env.clone()),
+            as_text: false,
+        })
+        .collect();
+    run(context, client, action, list, jobs)
+}
+
+/// Starts apps that are not there yet.
+fn launch(
+    context: &Context<'_>,
+    client: &mut Client,
+    apps: &[Checked],
+    caller: &Caller,
+    origin: &Origin<'_>,
+) -> Result<(), Failure> {
+    let mut args = Vec::with_capacity(apps.len());
+    // All are resolved before the first is started: a mistake in the last app starts none.
+    for app in apps {
+        let resolved = app.resolve(caller, &Machine, origin)?;
+        tell(context, &resolved.notes);
+        make_folders(context, &resolved.folders)?;
+        readable(&resolved.app)?;
+        if app.as_object().get("wait_ready").is_some_and(pm2::js::truthy) {
+            let name = app.name();
+            context.console.warn(format_args!(
+                "App {name} has option 'wait_ready' set, waiting for app to be ready..."
+            ));
+        }
+        args.push(vec![Value::Object(resolved.app)]);
+    }
+    let asked = context
+        .typed
+        .text("parallel")
+        .map(str::to_owned)
+        .or_else(|| var("PM2_CONCURRENT_ACTIONS"));
+    let at_once = asked
+        .and_then(|n| n.parse().ok())
+        .filter(|n| *n > 0)
+        .unwrap_or(STARTS);
+    client.act_on_each(method::PREPARE, args, at_once, |_, at, result| {
+        let count = result?.as_array().map_or(1, Vec::len);
+        context.console.info(format_args!(
+            "App [{}] launched ({count} instances)",
+            apps[at].name()
+        ));
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sources() {
+        assert_eq!(config_source("-"), Some(Source::Stdin));
+        assert_eq!(
+            config_source("a/ecosystem.config.js"),
+            Some(Source::File("a/ecosystem.config.js".into()))
+        );
+        assert_eq!(config_source("app.js"), None);
+        assert_eq!(config_source("api"), None);
+    }
+
+    #[test]
+    fn names() {
+        let name = |app: Value| name_of(app.as_object().unwrap());
+        assert_eq!(
+            name(json!({ "script": "./a/b.config.js" })).as_deref(),
+            Some("b.config")
+        );
+        assert_eq!(
+            name(json!({ "exec": ".hidden", "name": "x" })).as_deref(),
+            Some("x")
+        );
+        assert_eq!(name(json!({ "script": ".hidden" })).as_deref(), Some(".hidden"));
+        assert_eq!(name(json!({})), None);
+    }
+}

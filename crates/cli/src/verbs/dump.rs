@@ -1,0 +1,132 @@
+//! save, cleardump, resurrect.
+
+use super::Then;
+use crate::context::{Context, var};
+use crate::failure::Failure;
+use crate::home::write_atomically;
+use pm2::Object;
+use pm2::rpc::method;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Only the owner may read it: it holds the apps' environments.
+const MODE: u32 = 0o600;
+
+pub(crate) fn save(context: &Context<'_>) -> Result<Then, Failure> {
+    let (console, path) = (context.console, &context.home.dump_file);
+    let list = context.client()?.list(None)?;
+    console.info("Saving current process list...");
+    let mut kept: Vec<_> = list.iter().filter(|p| !p.is_module()).collect();
+    kept.sort_by_key(|p| p.pm_id);
+    let forced = context.typed.on("force") || var("FORCE").is_some();
+    if kept.is_empty() && !forced {
+        if !path.exists() {
+            write_atomically(path, b"[]", MODE).map_err(Failure::file("writing", path))?;
+        }
+        console.warn("PM2 is not managing any process, skipping save...");
+        console.warn(format_args!(
+            "To force saving use: {} save --force",
+            context.program
+        ));
+        return Ok(Then::Done);
+    }
+    let text = pm2::dump::write(kept.iter().map(|p| &p.env));
+    if path.exists() {
+        std::fs::copy(path, &context.home.dump_backup).map_err(Failure::file("keeping a copy of", path))?;
+    }
+    write_atomically(path, text.as_bytes(), MODE).map_err(Failure::file("writing", path))?;
+    console.info(format_args!("Successfully saved in {}", path.display()));
+    Ok(Then::Done)
+}
+
+pub(crate) fn clear(context: &Context<'_>) -> Result<Then, Failure> {
+    let path = &context.home.dump_file;
+    crate::home::prepare(&context.home)?;
+    write_atomically(path, b"[]", MODE).map_err(Failure::file("writing", path))?;
+    context
+        .console
+        .info(format_args!("Successfully created {}", path.display()));
+    Ok(Then::Done)
+}
+
+pub(crate) fn resurrect(context: &Context<'_>) -> Result<Then, Failure> {
+    let console = context.console;
+    let mut client = context.client()?;
+    console.info("Resurrecting");
+    let Some((path, apps)) = read_first(context) else {
+        console.error("No processes saved; DUMP file doesn't exist");
+        return Ok(Then::List);
+    };
+    console.info(format_args!("Restoring processes located in {}", path.display()));
+    let present = client.list(Some(&[]))?;
+    let name = |app: &Object| {
+        app.get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let missing: Vec<Object> = apps
+        .into_iter()
+        .filter(|app| !present.iter().any(|p| p.name == name(app)))
+        .collect();
+    let names: Vec<String> = missing.iter().map(name).collect();
+    let args = missing.into_iter().map(|app| vec![Value::Object(app)]).collect();
+    let mut failed = false;
+    client.act_on_each(method::PREPARE, args, 16, |_, at, result| {
+        match result {
+            Ok(_) => console.info(format_args!("Process {} restored", names[at])),
+            // One that can't be started must not keep the others down.
+            Err(error) if error.refusal().is_some() => {
+                failed = true;
+                console.error(format_args!("Process {}: {error}", names[at]));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    })?;
+    if failed {
+        Err(Failure::Told)
+    } else {
+        Ok(Then::List)
+    }
+}
+
+/// The dump, or its copy if the dump is broken. A broken file is put aside under another name: it may be all that is left of a
+/// user's list.
+fn read_first(context: &Context<'_>) -> Option<(PathBuf, Vec<Object>)> {
+    for path in [&context.home.dump_file, &context.home.dump_backup] {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                if error.kind() != std::io::ErrorKind::NotFound {
+                    context
+                        .console
+                        .error(format_args!("reading {}: {error}", path.display()));
+                }
+                continue;
+            }
+        };
+        match pm2::dump::read(&text) {
+            Ok(apps) => return Some((path.clone(), apps)),
+            Err(error) => {
+                let aside = aside(path);
+                context.console.error(format_args!("{}: {error}", path.display()));
+                match std::fs::rename(path, &aside) {
+                    Ok(()) => context
+                        .console
+                        .warn(format_args!("it was moved to {}", aside.display())),
+                    Err(error) => context
+                        .console
+                        .warn(format_args!("it could not be moved aside: {error}")),
+                }
+            }
+        }
+    }
+    None
+}
+
+fn aside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".broken-{}", crate::home::now_ms()));
+    path.with_file_name(name)
+}

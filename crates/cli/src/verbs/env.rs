@@ -1,0 +1,73 @@
+//! `env`: the environment of a process.
+
+use super::Then;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::targets::number;
+use pm2::js::to_text;
+
+/// PM2's own facts, which are in the same object as the app's variables.
+const OWN: &[&str] = &[
+    "_km_monitored",
+    "_pm2_version",
+    "args",
+    "automation",
+    "autorestart",
+    "autostart",
+    "axm_actions",
+    "axm_dynamic",
+    "axm_monitor",
+    "axm_options",
+    "created_at",
+    "env",
+    "exec_interpreter",
+    "exec_mode",
+    "exit_code",
+    "filter_env",
+    "instance_var",
+    "instances",
+    "kill_retry_time",
+    "km_link",
+    "merge_logs",
+    "name",
+    "namespace",
+    "node_args",
+    "pm_cwd",
+    "pm_err_log_path",
+    "pm_exec_path",
+    "pm_id",
+    "pm_log_path",
+    "pm_out_log_path",
+    "pm_pid_path",
+    "pm_uptime",
+    "pmx",
+    "prev_restart_delay",
+    "restart_time",
+    "status",
+    "treekill",
+    "unstable_restarts",
+    "username",
+    "versioning",
+    "vizion",
+    "vizion_running",
+    "watch",
+    "windowsHide",
+];
+
+pub(crate) fn env(context: &Context<'_>) -> Result<Then, Failure> {
+    let target = &context.typed.operands[0];
+    let list = context.client()?.list(None)?;
+    let Some(process) = list.iter().find(|p| number(target) == Some(p.pm_id)) else {
+        return Err(Failure::Error(format!("Modules with id {target} not found")));
+    };
+    let shown = process.env.as_object().iter().filter(|(key, value)| {
+        !OWN.contains(&key.as_str()) && !value.is_object() && !value.is_array() && !value.is_null()
+    });
+    for (key, value) in shown {
+        context.console.say(format_args!(
+            "{key}: {}",
+            context.console.brush.green(to_text(value))
+        ));
+    }
+    Ok(Then::Done)
+}

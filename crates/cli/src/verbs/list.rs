@@ -1,0 +1,97 @@
+//! `list` and its kin.
+
+use super::Then;
+use crate::client::Client;
+use crate::console::Console;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::home::now_ms;
+use crate::process::{TABLE_FIELDS, parse_list};
+use crate::render::{self, Order};
+use pm2::Object;
+use pm2::inspect::{Options, inspect};
+use pm2::rpc::method;
+use std::time::Duration;
+
+/// How often `list --watch` looks again.
+const REFRESH: Duration = Duration::from_millis(900);
+
+pub(crate) fn list(context: &Context<'_>) -> Result<Then, Failure> {
+    let order = order(context)?;
+    let mut client = context.client()?;
+    if !context.typed.on("watch") {
+        print(context, &mut client, order)?;
+        return Ok(Then::Done);
+    }
+    while !context.console.closed() {
+        // Home, and clear what is below: no flicker.
+        context.console.put("\x1b[H\x1b[J");
+        print(context, &mut client, order)?;
+        context
+            .console
+            .put(format_args!("Last updated: {}\n", pm2::dates::iso(now_ms())));
+        context.console.flush();
+        std::thread::sleep(REFRESH);
+    }
+    Ok(Then::Done)
+}
+
+/// The list after an action.
+pub(crate) fn after(context: &Context<'_>) -> Result<(), Failure> {
+    print(context, &mut context.client()?, order(context)?)?;
+    if context.typed.on("attach") {
+        super::logs::follow_all(context)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn jlist(context: &Context<'_>) -> Result<Then, Failure> {
+    let mut client = context.client()?;
+    let pending = client.begin(method::GET_MONITOR_DATA, &(Object::new(),))?;
+    let json = client.finish_raw(&pending)?;
+    // The daemon's own text goes out, but never half a list or somebody else's words.
+    parse_list(&json, Some(&[]))?;
+    context.console.put(String::from_utf8_lossy(&json));
+    Ok(Then::Done)
+}
+
+pub(crate) fn prettylist(context: &Context<'_>) -> Result<Then, Failure> {
+    let list = context
+        .client()?
+        .ask(method::GET_MONITOR_DATA, &(Object::new(),))?;
+    context.console.put(inspect(&list, Options::FULL));
+    Ok(Then::Done)
+}
+
+fn order(context: &Context<'_>) -> Result<Order, Failure> {
+    match context.typed.text("sort") {
+        None => Ok(Order::BY_NAME),
+        Some(text) => Order::parse(text).ok_or_else(|| {
+            Failure::Error(format!(
+                "can't sort by {text}: say name, namespace, pid, id, cpu, memory, uptime or status, and :asc or :desc"
+            ))
+        }),
+    }
+}
+
+/// Both questions go out before the first answer is read.
+fn print(context: &Context<'_>, client: &mut Client, order: Order) -> Result<(), Failure> {
+    let host = client.begin(method::GET_SYSTEM_DATA, &(Object::new(),))?;
+    let processes = client.begin(method::GET_MONITOR_DATA, &(Object::new(),))?;
+    let mut host = client.finish_raw(&host).unwrap_or_default();
+    let json = client.finish_raw(&processes)?;
+    let list = parse_list(&json, Some(TABLE_FIELDS))?;
+    let console: &Console = context.console;
+    if context.typed.on("mini-list") {
+        console.say(render::mini(&list, now_ms()).trim_end_matches('\n'));
+        return Ok(());
+    }
+    if host.is_empty() {
+        host = b"{}".to_vec();
+    }
+    console.say(render::list(&list, order, now_ms(), console.brush, console.width).trim_end_matches('\n'));
+    if let Some(line) = render::host_line(&serde_json::from_slice(&host)?, console.brush) {
+        console.say(line);
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Questions about one process or the daemon: describe, pid, id, ping.
+
+use super::Then;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::home::now_ms;
+use crate::render;
+use crate::targets::number;
+use pm2::Object;
+use pm2::inspect::{Options, inspect};
+use pm2::rpc::method;
+use serde_json::Value;
+
+pub(crate) fn describe(context: &Context<'_>) -> Result<Then, Failure> {
+    let target = &context.typed.operands[0];
+    let list = context.client()?.list(None)?;
+    let found: Vec<_> = list
+        .iter()
+        .filter(|p| p.name == *target || number(target) == Some(p.pm_id))
+        .collect();
+    if found.is_empty() {
+        let near = crate::args::nearest(target, list.iter().map(|p| p.name.as_str()));
+        let hint = near
+            .map(|name| format!("; did you mean {name}?"))
+            .unwrap_or_default();
+        return Err(Failure::Warning(format!("{target} doesn't exist{hint}")));
+    }
+    let local: Vec<(String, String)> = std::env::vars_os()
+        .map(|(key, value)| {
+            (
+                key.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
+        })
+        .collect();
+    for process in found {
+        let text = render::describe(process, now_ms(), &local, context.console.brush);
+        context.console.say(text.trim_end_matches('\n'));
+    }
+    Ok(Then::Done)
+}
+
+pub(crate) fn pid(context: &Context<'_>) -> Result<Then, Failure> {
+    let list = context.client()?.list(Some(&[]))?;
+    let wanted = context.typed.operands.first().filter(|name| *name != "all");
+    for process in list.iter().filter(|p| wanted.is_none_or(|name| p.name == *name)) {
+        context.console.say(process.pid);
+    }
+    Ok(Then::Done)
+}
+
+pub(crate) fn id(context: &Context<'_>) -> Result<Then, Failure> {
+    let list = context.client()?.list(Some(&[]))?;
+    let name = &context.typed.operands[0];
+    let ids: Vec<Value> = list
+        .iter()
+        .filter(|p| p.name == *name)
+        .map(|p| p.pm_id.into())
+        .collect();
+    context.console.say(inspect(&Value::Array(ids), Options::CONSOLE));
+    Ok(Then::Done)
+}
+
+pub(crate) fn ping(context: &Context<'_>) -> Result<Then, Failure> {
+    let answer = context.client()?.ask(method::PING, &(Object::new(),))?;
+    context.console.say(inspect(&answer, Options::CONSOLE));
+    Ok(Then::Done)
+}

@@ -1,0 +1,75 @@
+//! One file per verb, or per family of verbs.
+
+pub(crate) mod act;
+mod completion;
+mod dump;
+mod env;
+mod flush;
+mod kill;
+mod link;
+mod list;
+mod logs;
+mod lookup;
+mod monitor;
+mod reload;
+mod scale;
+mod signal;
+mod start;
+
+use crate::args::Verb;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// What is left to do when a verb has done its work.
+pub(crate) enum Then {
+    /// Print the list.
+    List,
+    /// Nothing.
+    Done,
+}
+
+/// Runs a verb; gives the exit code.
+pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
+    let then = match verb {
+        Verb::Start => start::start(context),
+        Verb::StartOrRestart => start::from_file(context, crate::start::Action::Restart),
+        Verb::StartOrReload => start::from_file(context, crate::start::Action::Reload),
+        Verb::Stop => act::stop(context),
+        Verb::Restart => act::restart(context),
+        Verb::Delete => act::delete(context),
+        Verb::Reload => reload::reload(context),
+        Verb::Scale => scale::scale(context),
+        Verb::List => list::list(context),
+        Verb::Jlist => list::jlist(context),
+        Verb::Prettylist => list::prettylist(context),
+        Verb::Describe => lookup::describe(context),
+        Verb::Env => env::env(context),
+        Verb::Pid => lookup::pid(context),
+        Verb::Id => lookup::id(context),
+        Verb::Ping => lookup::ping(context),
+        Verb::Logs => logs::logs(context),
+        Verb::Flush => flush::flush(context),
+        Verb::ReloadLogs => flush::reload_logs(context),
+        Verb::Reset => signal::reset(context),
+        Verb::SendSignal => signal::send_signal(context),
+        Verb::Send => signal::send_line(context),
+        Verb::Save => dump::save(context),
+        Verb::Cleardump => dump::clear(context),
+        Verb::Resurrect => dump::resurrect(context),
+        Verb::Monitor => monitor::monitor(context),
+        Verb::Unmonitor => monitor::unmonitor(context),
+        Verb::Link => link::link(context),
+        Verb::Unlink => link::unlink(context),
+        Verb::Kill => kill::kill(context),
+        Verb::Completion => completion::completion(context),
+        Verb::Hub => Err(Failure::Error(format!(
+            "`hub` is the first word: {} hub --data DIR --listen ADDR:PORT",
+            context.program
+        ))),
+    }?;
+    match then {
+        Then::List => list::after(context)?,
+        Then::Done => {}
+    }
+    Ok(0)
+}

@@ -1,0 +1,72 @@
+//! The link's file, for the command line: the agent knows its form, the command line its words.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use agent::config::{self, AgentFile, LinkArgs, Resolved};
+use cli::{LinkChoice, LinkStore, LinkTyped};
+
+/// Remembers what was stored before, to put it back when the hub refuses.
+#[derive(Default)]
+pub(crate) struct Links {
+    before: RefCell<Option<AgentFile>>,
+}
+
+impl LinkStore for Links {
+    fn link(&self, home: &Path, typed: &LinkTyped) -> Result<LinkChoice, String> {
+        let before = config::load(home).map_err(text)?;
+        let args = LinkArgs {
+            secret: typed.secret.clone(),
+            public: typed.public.clone(),
+            name: typed.name.clone(),
+            info_node: typed.info_node.clone(),
+        };
+        let hostname = os::host::Host::read().hostname;
+        let env = |name: &str| std::env::var(name).ok();
+        let resolved = config::resolve(env, &args, before.as_ref(), &hostname).map_err(text)?;
+        let file = config::to_file(&resolved.settings, pm2::COMPAT_VERSION, before.clone());
+        config::save(home, &file).map_err(text)?;
+        self.before.replace(before);
+        Ok(choice(&file, Some(&resolved)))
+    }
+
+    fn stored(&self, home: &Path) -> Result<Option<LinkChoice>, String> {
+        Ok(config::load(home).map_err(text)?.map(|file| choice(&file, None)))
+    }
+
+    fn forget(&self, home: &Path) -> Result<bool, String> {
+        let was = config::path(home).exists();
+        config::delete(home).map_err(text)?;
+        Ok(was)
+    }
+
+    fn undo(&self, home: &Path) -> Result<(), String> {
+        match self.before.take() {
+            Some(file) => config::save(home, &file),
+            None => config::delete(home),
+        }
+        .map_err(text)
+    }
+}
+
+fn choice(file: &AgentFile, resolved: Option<&Resolved>) -> LinkChoice {
+    LinkChoice {
+        public_key: file.public_key.clone(),
+        secret_masked: config::mask(&file.secret_key),
+        machine_name: file.machine_name.clone(),
+        root: file.info_node.clone(),
+        reverse: file.reverse_interact,
+        origins: resolved.map_or_else(Vec::new, |from| {
+            vec![
+                ("public key", from.public_from.to_string()),
+                ("secret key", from.secret_from.to_string()),
+                ("server name", from.name_from.to_string()),
+                ("hub address", from.root_from.to_string()),
+            ]
+        }),
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
