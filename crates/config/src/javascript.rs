@@ -73,6 +73,10 @@ fn run(
         .arg(EVALUATE)
         .arg(kind)
         .arg(target)
+        // Left by a parent that is a managed process, it would make node take descriptor 3 for its IPC channel.
+        .env_remove("NODE_CHANNEL_FD")
+        .env_remove("NODE_CHANNEL_SERIALIZATION_MODE")
+        .env_remove("NODE_UNIQUE_ID")
         .envs(options.env.iter().map(|(k, v)| (k, v)))
         .stdin(if input.is_empty() {
             Stdio::null()

@@ -29,7 +29,11 @@ pub(crate) fn parse(name: &str, text: &str, options: &Options) -> Result<Value, 
     }
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or("").to_owned();
-    let mut diagnostic = Diagnostic::new(Fault::Malformed, name, format!("malformated JSON: {message}"));
+    let mut diagnostic = Diagnostic::new(
+        Fault::Malformed,
+        name,
+        format!("the JSON can't be read: {message}"),
+    );
     if let Some(position) = error.position() {
         diagnostic = diagnostic.at(text, position.line + 1, position.column + 1);
     }

@@ -18,7 +18,7 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Value, Diagnostic> {
             let mut diagnostic = Diagnostic::new(
                 Fault::Malformed,
                 name,
-                format!("malformated YAML: {}", plain(&error.to_string())),
+                format!("the YAML can't be read: {}", plain(&error.to_string())),
             );
             if let Some(at) = error.location() {
                 diagnostic = diagnostic.at(text, at.line() as usize, at.column() as usize);

@@ -76,6 +76,29 @@ fn modules_see_what_they_are_used_to() {
     assert!(loaded.deploy.is_some() && loaded.path.unwrap().is_absolute());
 }
 
+/// The test runs itself again with the variables of a managed process, which a program other than node would hand on.
+#[test]
+fn a_managed_caller_can_read_them_too() {
+    let folder = Folder::new(&[(
+        "x.config.js",
+        "module.exports = [{ script: typeof process.send }]",
+    )]);
+    if std::env::var_os("NODE_CHANNEL_FD").is_some() {
+        assert_eq!(folder.load("x.config.js").unwrap().apps[0]["script"], "undefined");
+        return;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_managed_caller_can_read_them_too"])
+        .envs([("NODE_CHANNEL_FD", "3"), ("NODE_UNIQUE_ID", "1")])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
+
 #[test]
 fn es_modules_of_every_kind() {
     let body = "{ apps: [{ script: 'a.js' }] }";
