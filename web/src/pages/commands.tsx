@@ -42,6 +42,19 @@ export function command(target: Target, action: string, params?: Readonly<Record
   });
 }
 
+/** An action that the app itself offers. */
+export function own(target: Target, action: string): void {
+  void run({
+    bucket: bucketId.value,
+    server: target.server.id,
+    serverName: target.server.name,
+    action,
+    label: labelOf(target),
+    app: target.app.name,
+    custom: true,
+  });
+}
+
 export function stop(target: Target): void {
   const many = target.process ? 1 : target.app.instances.length;
   confirm({

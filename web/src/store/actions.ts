@@ -24,6 +24,8 @@ export interface Command {
   /** How the target is called on the page. */
   readonly label: string;
   readonly params?: Readonly<Record<string, unknown>>;
+  /** An action that the app defines. */
+  readonly custom?: boolean;
 }
 
 export const notes = signal<readonly Note[]>([]);
@@ -68,7 +70,6 @@ function outputOf(result: unknown): string {
 export async function run(command: Command): Promise<void> {
   const id = nextId++;
   const what = `${command.label} on ${command.serverName}`;
-  const custom = !(command.action in DONE);
   put({ id, outcome: 'pending', title: `${command.action} ${command.label}`, detail: command.serverName, output: '' });
   const begun = performance.now();
   const end = (outcome: Outcome, title: string, detail: string, output = '') => {
@@ -82,13 +83,17 @@ export async function run(command: Command): Promise<void> {
       ...(command.app === undefined ? {} : { app: command.app }),
       ...(command.process === undefined ? {} : { process: command.process }),
       ...(command.params === undefined ? {} : { params: command.params }),
+      // An app may name its own action like one of the process manager.
+      ...(command.custom ? { custom: true } : {}),
     })) ?? {}) as Record<string, unknown>;
     const took = seconds(typeof answer.took_ms === 'number' ? answer.took_ms : performance.now() - begun);
     if (answer.ok === false) {
-      end('failed', `${command.action} refused: ${what}`, String(answer.error ?? 'the host gave no reason'));
+      const why = String(answer.error ?? 'the host gave no reason');
+      const late = /\b(timed? ?out|no answer)\b/i.test(why);
+      end(late ? 'timeout' : 'failed', `${command.action} ${late ? 'timed out' : 'refused'}: ${what}`, why);
     } else {
-      const done = custom ? `${command.action} completed` : `${command.label} ${DONE[command.action]}`;
-      end('ok', done, `${command.serverName} · ${took}`, custom ? outputOf(answer.result) : '');
+      const done = command.custom ? `${command.action} completed` : `${command.label} ${DONE[command.action]}`;
+      end('ok', done, `${command.serverName} · ${took}`, command.custom ? outputOf(answer.result) : '');
     }
   } catch (error) {
     const status = error instanceof ApiError ? error.status : 0;

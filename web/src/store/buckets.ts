@@ -1,6 +1,7 @@
 /** The buckets of the account, and what is known of the one that is open. */
 import { computed, signal } from '@preact/signals';
 import * as api from '../link/api';
+import type { Server } from '../link/protocol';
 import { type BucketRoute, route } from '../router';
 
 export type Role = 'user' | 'developer' | 'admin' | 'owner';
@@ -50,6 +51,16 @@ export function readBucket(v: unknown): Bucket | null {
 export function allowance(plan: string): number | null {
   const n = /^pro_(\d+)(?:_yearly)?$/.exec(plan)?.[1];
   return n === undefined ? null : Number(n);
+}
+
+/** Modules that no plan counts. */
+const FREE: ReadonlySet<string> = new Set(['pm2-logrotate', 'pm2-auto-pull']);
+
+/** Processes that count for the plan, whatever their state. */
+export function counted(servers: Iterable<Server>): number {
+  let n = 0;
+  for (const s of servers) for (const p of s.processes.values()) if (!FREE.has(p.name)) n++;
+  return n;
 }
 
 export async function loadBuckets(): Promise<void> {

@@ -11,7 +11,7 @@ import { now } from '../../store/live';
 import { Button, IconButton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
 import { openMenu } from '../../ui/overlay';
-import { command, mayAct, menuOf, obstacle, running, stop, type Target } from '../commands';
+import { command, mayAct, menuOf, obstacle, own, running, stop, type Target } from '../commands';
 import { actionsOf, type Row } from './rows';
 
 interface ValueProps {
@@ -547,7 +547,7 @@ export function Detail({ server, app }: { readonly server: Server; readonly app:
           <div>
             {mayAct()
               ? actions.map((a) => (
-                  <Button key={a} kind="small" because={because} tabIndex={-1} onClick={() => command(target, a)}>
+                  <Button key={a} kind="small" because={because} tabIndex={-1} onClick={() => own(target, a)}>
                     {a}
                   </Button>
                 ))

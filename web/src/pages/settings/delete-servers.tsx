@@ -20,7 +20,9 @@ export function DeleteServers({ servers, onClose, onDone }: DeleteServersProps) 
   const [purge, setPurge] = useState(false);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState('');
-  const live = servers.filter((s) => s.online);
+  /** Looked offline, but the hub says that their agents are linked. */
+  const [linked, setLinked] = useState<ReadonlySet<string>>(new Set());
+  const live = servers.filter((s) => s.online || linked.has(s.id));
   const [one] = servers;
   const what = servers.length === 1 && one ? one.name : `${servers.length} servers`;
 
@@ -31,10 +33,11 @@ export function DeleteServers({ servers, onClose, onDone }: DeleteServersProps) 
     for (const s of servers) {
       try {
         await api.del(`api/bucket/${bucketId.value}/servers/${encodeURIComponent(s.id)}`, {
-          mode: s.online ? 'hide' : 'delete',
+          mode: live.includes(s) ? 'hide' : 'delete',
           purge,
         });
       } catch (error) {
+        if (error instanceof api.ApiError && error.status === 409) setLinked((ids) => new Set([...ids, s.id]));
         failed.push(`${s.name}: ${error instanceof Error ? error.message : 'failed'}`);
       }
     }

@@ -6,7 +6,7 @@ import { count } from '../../format/units';
 import * as api from '../../link/api';
 import { readServer } from '../../link/protocol';
 import { to } from '../../router';
-import { allowance, bucket, bucketId, loadBuckets, may, role } from '../../store/buckets';
+import { allowance, bucket, bucketId, counted, loadBuckets, may, role } from '../../store/buckets';
 import { fleet, now } from '../../store/live';
 import { Button, CopyButton, Failure, IconButton, Note, Search, Skeleton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
@@ -211,7 +211,7 @@ function ServerBox() {
                 <td class="num">{count(k.processes)}</td>
                 <td class="wide sub">{k.ips || '–'}</td>
                 <td class="num">
-                  {mayDelete ? (
+                  {mayDelete && k.state !== 'hidden' ? (
                     <IconButton icon="trash" small label={`Delete server ${k.name}`} onClick={() => setDoomed([k])} />
                   ) : null}
                 </td>
@@ -281,8 +281,7 @@ function General() {
     setBusy(false);
   };
   const allowed = allowance(b.plan);
-  let used = 0;
-  for (const s of fleet.value?.servers.values() ?? []) used += s.processes.size;
+  const used = counted(fleet.value?.servers.values() ?? []);
   return (
     <div class="cards">
       <form class="panel card" onSubmit={save}>
