@@ -1,7 +1,7 @@
 //! Speaks PM2: pure codecs of everything that PM2 shows to the outside.
 //!
 //! Socket frames ([`axon`], [`rpc`], [`bus`]), the files and paths of `$PM2_HOME` ([`home`], [`dump`]), the attributes of
-//! an app ([`schema`]), the life of `pm2_env` ([`env`]), its way of writing things ([`dates`], [`inspect`], [`units`]),
+//! an app ([`schema`]), the life of `pm2_env` ([`mod@env`]), its way of writing things ([`dates`], [`inspect`], [`units`]),
 //! and the messages of its monitoring agent ([`agent_wire`]).
 //!
 //! Nothing else in the tree knows PM2's field names. This crate never opens a file or a socket, reads no clock and no
