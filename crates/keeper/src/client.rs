@@ -177,21 +177,7 @@ impl Keeper {
     pub fn respawn(options: &Respawn) -> Result<Self, ClientError> {
         let (ours, theirs) = os::socket::message_pair()?;
         // The environment of the new keeper becomes that of later daemons: nothing of this daemon's own start may stay.
-        let own = [
-            crate::KEEPER_FD,
-            crate::READY_FD,
-            crate::STATE_FD,
-            crate::DAEMON_FD,
-            crate::DAEMON_PID,
-        ];
-        let mut env: Vec<OsString> = std::env::vars_os()
-            .filter(|(name, _)| !own.iter().any(|own| name == own))
-            .map(|(mut entry, value)| {
-                entry.push("=");
-                entry.push(value);
-                entry
-            })
-            .collect();
+        let mut env = crate::environment();
         env.push(format!("{}=3", crate::DAEMON_FD).into());
         env.push(format!("{}={}", crate::DAEMON_PID, std::process::id()).into());
         let program = Program {

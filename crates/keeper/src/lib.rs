@@ -32,6 +32,26 @@ pub(crate) const DAEMON_PID: &str = "PILOTHOUSE_DAEMON_PID";
 /// Set when the keeper replaces its own program: its tables.
 pub(crate) const STATE_FD: &str = "PILOTHOUSE_KEEPER_STATE_FD";
 
+/// Whether an environment variable is between keeper, daemon and starter only: not to be handed to apps.
+#[must_use]
+pub fn is_internal_variable(name: &std::ffi::OsStr) -> bool {
+    [KEEPER_FD, READY_FD, DAEMON_FD, DAEMON_PID, STATE_FD]
+        .iter()
+        .any(|own| name == *own)
+}
+
+/// This process's environment without those variables, as `NAME=value`.
+pub(crate) fn environment() -> Vec<OsString> {
+    std::env::vars_os()
+        .filter(|(name, _)| !is_internal_variable(name))
+        .map(|(mut entry, value)| {
+            entry.push("=");
+            entry.push(value);
+            entry
+        })
+        .collect()
+}
+
 /// How a keeper runs.
 #[derive(Debug, Clone)]
 pub struct KeeperOptions {

@@ -108,7 +108,7 @@ pub enum Request<'a> {
         /// Which.
         name: &'a str,
     },
-    /// Watch a process that is not the keeper's child (after a keeper died). Its exit will be [`Exit::Unknown`].
+    /// Watch a process that is not the keeper's child (after a keeper died). Its exit may be [`Exit::Unknown`].
     Adopt {
         /// The daemon's number for it, as in `Spawn`.
         key: u64,
@@ -189,7 +189,7 @@ pub struct ChildInfo {
     pub start_ticks: u64,
     /// When it was started, ms since the epoch.
     pub spawned_at_ms: u64,
-    /// It is not the keeper's own child: its exit will be [`Exit::Unknown`].
+    /// It is not the keeper's own child: its exit may be [`Exit::Unknown`] (kernels before 6.15).
     pub adopted: bool,
     /// It has ended already and waits to be forgotten.
     pub exited: Option<ExitReport>,

@@ -85,6 +85,33 @@ pub fn has_exited(pidfd: impl AsFd) -> io::Result<bool> {
     Ok(ready > 0)
 }
 
+/// How the process behind a pidfd ended, even if it was not our child. `None` while it lives, or has not been collected by
+/// its parent yet, and on kernels before 6.15, which cannot tell.
+#[must_use]
+pub fn exit_of(pidfd: impl AsFd) -> Option<crate::wait::Exit> {
+    /// `struct pidfd_info` in its first size.
+    #[repr(C)]
+    #[derive(Default)]
+    struct PidfdInfo {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        wait_status: i32,
+    }
+    const WANT_EXIT: u64 = 1 << 3;
+    // _IOWR(0xff, 11, struct pidfd_info)
+    const GET_INFO: libc::c_ulong =
+        (3 << 30) | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16) | (0xff << 8) | 11;
+    let mut info = PidfdInfo {
+        mask: WANT_EXIT,
+        ..PidfdInfo::default()
+    };
+    let fd = pidfd.as_fd();
+    // SAFETY: the size is part of the request number, so the kernel writes at most this struct, which is plain integers.
+    let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&fd), GET_INFO as _, &raw mut info) };
+    (result == 0 && info.mask & WANT_EXIT != 0).then(|| crate::wait::Exit::from_wait_status(info.wait_status))
+}
+
 /// Raises the soft limit of open descriptors to the hard one. Returns (soft, hard) as they are now.
 ///
 /// # Errors
@@ -229,9 +256,15 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pidfd = open(child.id()).unwrap();
         assert!(!has_exited(&pidfd).unwrap());
+        assert_eq!(exit_of(&pidfd), None);
         signal(&pidfd, crate::signal::SIGKILL).unwrap();
         child.wait().unwrap();
         assert!(has_exited(&pidfd).unwrap());
+        // Older kernels cannot tell; no kernel may tell anything else.
+        assert!(matches!(
+            exit_of(&pidfd),
+            None | Some(crate::wait::Exit::Signal(crate::signal::SIGKILL))
+        ));
         assert_eq!(signal(&pidfd, 0).unwrap_err().raw_os_error(), Some(libc::ESRCH));
     }
 }

@@ -15,6 +15,16 @@ pub enum Exit {
     Unknown,
 }
 
+impl Exit {
+    pub(crate) fn from_wait_status(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) {
+            Self::Signal(libc::WTERMSIG(status))
+        } else {
+            Self::Code(libc::WEXITSTATUS(status))
+        }
+    }
+}
+
 /// What a process used in its life, its own waited-for children included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -78,14 +88,9 @@ fn reap(which: i32) -> io::Result<Option<Reaped>> {
     }
     // SAFETY: zeroed above, which is a valid rusage, and filled by wait4.
     let usage = unsafe { usage.assume_init() };
-    let exit = if libc::WIFSIGNALED(status) {
-        Exit::Signal(libc::WTERMSIG(status))
-    } else {
-        Exit::Code(libc::WEXITSTATUS(status))
-    };
     Ok(Some(Reaped {
         pid: pid.unsigned_abs(),
-        exit,
+        exit: Exit::from_wait_status(status),
         usage: Usage {
             max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
             user: duration(usage.ru_utime),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use os::spawn::Step;
 use os::wait::{Exit, Usage};
@@ -15,6 +16,10 @@ use crate::table::Child;
 
 /// Wanted for each direction of an IPC channel; the kernel cuts it to its limit. Frames that fit need no stash.
 const IPC_BUFFER_BYTES: usize = 256 * 1024;
+
+/// How long to wait for another parent to collect an adopted process.
+const COLLECT_TRIES: u32 = 5;
+const COLLECT_PAUSE: Duration = Duration::from_millis(1);
 
 impl Server {
     pub(super) fn spawn(&mut self, key: u64, spec: &SpawnSpec, extra: &[OwnedFd]) {
@@ -118,7 +123,20 @@ impl Server {
 
     /// The pidfd of an adopted process has become readable.
     pub(super) fn watched_exit(&mut self, key: u64) {
-        self.exited(key, Exit::Unknown, Usage::default());
+        let Some(pidfd) = self.table.get(key).and_then(|child| child.fds.pidfd.as_ref()) else {
+            return;
+        };
+        // Its new parent collects it about now, and only after that the kernel says how it ended. Rare and short enough to
+        // wait for; what nobody collects soon stays unknown.
+        let mut exit = os::process::exit_of(pidfd);
+        for _ in 0..COLLECT_TRIES {
+            if exit.is_some() {
+                break;
+            }
+            std::thread::sleep(COLLECT_PAUSE);
+            exit = os::process::exit_of(pidfd);
+        }
+        self.exited(key, exit.unwrap_or(Exit::Unknown), Usage::default());
     }
 
     fn exited(&mut self, key: u64, exit: Exit, usage: Usage) {

@@ -1,6 +1,5 @@
 //! The one process that the keeper itself depends on: starting it, noticing its end, starting it again.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use os::spawn::Program;
 
 use super::{Server, say};
 use crate::restarts::Verdict;
-use crate::{DAEMON_FD, DAEMON_PID, Ended, KEEPER_FD, KeeperError, READY_FD, STATE_FD};
+use crate::{DAEMON_FD, DAEMON_PID, Ended, KEEPER_FD, KeeperError, READY_FD, environment};
 
 /// A daemon that closed its connection is about to exit; one that does not is beyond repair.
 const EXIT_PATIENCE: Duration = Duration::from_secs(2);
@@ -269,19 +268,6 @@ impl Server {
             let _ = os::process::signal(&running.pidfd, SIGTERM);
         }
     }
-}
-
-/// Ours, without what concerns only this start.
-pub(super) fn environment() -> Vec<OsString> {
-    let own = [KEEPER_FD, READY_FD, DAEMON_FD, DAEMON_PID, STATE_FD];
-    std::env::vars_os()
-        .filter(|(name, _)| !own.iter().any(|own| name == own))
-        .map(|(mut entry, value)| {
-            entry.push("=");
-            entry.push(value);
-            entry
-        })
-        .collect()
 }
 
 fn inherited_ready_pipe() -> Option<OwnedFd> {

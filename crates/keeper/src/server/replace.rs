@@ -8,12 +8,11 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::daemon::environment;
 use super::{Server, say};
 use crate::protocol::RequestKind;
 use crate::state::{self, Carried};
 use crate::table::Table;
-use crate::{KeeperError, STATE_FD};
+use crate::{KeeperError, STATE_FD, environment};
 
 /// The state left by the program before this one, if this process had one.
 pub(super) fn take_up_state() -> Result<Option<(Table, Carried)>, KeeperError> {
