@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use os::spawn::{Program, SpawnError};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::codec::{self, Malformed, Packet};
 use crate::protocol::{Event, Request};
@@ -111,6 +113,36 @@ impl Keeper {
         }
         self.queue.push_back(packet.into_owned()?);
         Ok(false)
+    }
+
+    /// As [`Keeper::send`], but waits until the kernel has it. For what must be kept before it is used, such as the stash
+    /// of an IPC channel. Keep `patience` short: a keeper that waits for us to fetch its events takes nothing meanwhile.
+    ///
+    /// # Errors
+    /// As [`Keeper::send`]; [`ClientError::Overloaded`] when it still waits after `patience` (it stays queued).
+    pub fn send_through(&mut self, request: &Request<'_>, patience: Duration) -> Result<(), ClientError> {
+        if self.send(request)? {
+            return Ok(());
+        }
+        let give_up = Instant::now() + patience;
+        loop {
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ClientError::Overloaded(self.queue.len()));
+            }
+            // In small steps, as too many descriptors under way do not show in the socket's readiness.
+            let step = left.min(Duration::from_millis(5));
+            let step = Timespec {
+                tv_sec: 0,
+                tv_nsec: i64::from(step.subsec_nanos()),
+            };
+            let mut poll = [PollFd::new(&self.socket, PollFlags::OUT)];
+            rustix::io::retry_on_intr(|| rustix::event::poll(&mut poll, Some(&step)))
+                .map_err(io::Error::from)?;
+            if self.flush()? {
+                return Ok(());
+            }
+        }
     }
 
     /// Sends what is queued. `Ok(true)`: nothing is left.
@@ -227,4 +259,78 @@ fn is_gone(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(keeper: &mut Keeper) -> usize {
+        (1..)
+            .find(|_| !keeper.send(&Request::Forget { key: 1 }).unwrap())
+            .unwrap()
+    }
+
+    #[test]
+    fn requests_queue_in_order_when_the_keeper_is_busy() {
+        let (ours, theirs) = os::socket::message_pair().unwrap();
+        let mut keeper = Keeper::from_socket(ours);
+        let sent = fill(&mut keeper);
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert!(
+            !keeper
+                .send(&Request::Put {
+                    name: "last",
+                    fds: &[null.as_fd()]
+                })
+                .unwrap()
+        );
+        drop(null);
+        assert!(keeper.wants_write());
+        let mut buffer = [0; 1024];
+        let (mut received, mut fds) = (0, Vec::new());
+        while received < sent + 1 {
+            match os::pass::receive(&theirs, &mut buffer, &mut fds) {
+                Ok(_) => received += 1,
+                Err(_) => assert!(keeper.flush().is_ok()),
+            }
+        }
+        assert!(!keeper.wants_write());
+        assert_eq!(fds.len(), 1, "the last one brought its descriptor");
+    }
+
+    #[test]
+    fn what_must_get_through_waits_only_so_long() {
+        let (ours, theirs) = os::socket::message_pair().unwrap();
+        let mut keeper = Keeper::from_socket(ours);
+        fill(&mut keeper);
+        let result = keeper.send_through(&Request::Shutdown, Duration::from_millis(20));
+        assert!(matches!(result, Err(ClientError::Overloaded(2))));
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 1024];
+            // Until the other end is closed.
+            while !matches!(os::pass::receive(&theirs, &mut buffer, &mut Vec::new()), Ok(got) if got.bytes == 0)
+            {
+                std::thread::yield_now();
+            }
+        });
+        keeper
+            .send_through(&Request::Shutdown, Duration::from_secs(20))
+            .unwrap();
+        assert!(!keeper.wants_write());
+        drop(keeper);
+        reader.join().unwrap();
+    }
+
+    #[test]
+    fn a_dead_keeper_and_nonsense_are_errors() {
+        let (ours, theirs) = os::socket::message_pair().unwrap();
+        let mut keeper = Keeper::from_socket(ours);
+        assert!(matches!(keeper.recv(), Ok(None)));
+        os::pass::send(&theirs, b"\xff\xff\0\0nonsense", &[]).unwrap();
+        assert!(matches!(keeper.recv(), Err(ClientError::Malformed(_))));
+        drop(theirs);
+        assert!(matches!(keeper.recv(), Err(ClientError::Gone)));
+        assert!(matches!(keeper.send(&Request::Shutdown), Err(ClientError::Gone)));
+    }
 }
