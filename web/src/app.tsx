@@ -21,7 +21,7 @@ export function App() {
           forgetBuckets();
         }
         const known = session.value === 'in' && buckets.value?.some((b) => b.id === bucketId.value);
-        openBucket(known ? bucketId.value : session.value === 'expired' ? bucketId.peek() : '');
+        openBucket(known ? bucketId.value : '');
         if (known) void loadRole(bucketId.value);
       }),
     [],

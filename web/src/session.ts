@@ -16,13 +16,18 @@ api.onExpired(() => {
   if (session.value === 'in') session.value = 'expired';
 });
 
+let again: ReturnType<typeof setTimeout> | undefined;
+
+/** Takes up the session of the cookie; goes on trying while the hub does not answer. */
 export async function begin(): Promise<void> {
-  session.value = 'checking';
+  if (session.value !== 'unreachable') session.value = 'checking';
+  clearTimeout(again);
   try {
     if (await api.refresh()) await enter();
     else session.value = 'out';
   } catch {
     session.value = 'unreachable';
+    again = setTimeout(begin, 4000);
   }
 }
 

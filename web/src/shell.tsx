@@ -7,7 +7,7 @@ import { ConnectDrawer, connectOpen } from './pages/connect';
 import { go, type Route, route, to } from './router';
 import { signOut, user } from './session';
 import { allowance, bucket, bucketId, buckets, bucketsError, counted, loadBuckets } from './store/buckets';
-import { fleet, link, linkState, now, retryAt, stale } from './store/live';
+import { fleet, link, linkState, now, renewBucket, retryAt, stale, watchError } from './store/live';
 import { choice, choose, theme } from './theme';
 import { Button, Failure, IconButton, Skeleton } from './ui/controls';
 import { Brand, Icon, type IconName } from './ui/icons';
@@ -240,6 +240,17 @@ function Top() {
 }
 
 function LinkBar() {
+  if (watchError.value && fleet.value) {
+    return (
+      <div class="linkbar" role="alert">
+        <Icon name="alert" />
+        <span>Live data stopped: {watchError.value.message}</span>
+        <button type="button" class="btn link" onClick={renewBucket}>
+          Try again
+        </button>
+      </div>
+    );
+  }
   if (linkState.value !== 'lost') return null;
   const wait = Math.max(0, Math.ceil((retryAt.value - Date.now()) / 1000));
   void now.value;

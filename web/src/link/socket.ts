@@ -157,8 +157,14 @@ export class Link {
     };
     socket.onclose = (event) => {
       if (!current()) return;
+      const before = this.refused;
       this.refused = event.code === UNAUTHORIZED;
-      this.lost();
+      // Tokens run out while a page is open: the first refusal is answered by a new token at once, unseen.
+      if (this.refused && !before) {
+        clearInterval(this.watchdog);
+        this.socket = null;
+        this.connect();
+      } else this.lost();
     };
   }
 

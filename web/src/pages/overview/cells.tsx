@@ -3,6 +3,7 @@
 import { health, LEVEL_WORD, level, type Measure } from '../../format/severity';
 import { ago, span, spanWords, stamp } from '../../format/time';
 import { bytes, count, metric, millis, percent } from '../../format/units';
+import { versionNote } from '../../format/versions';
 import type { Server } from '../../link/protocol';
 import { to } from '../../router';
 import { type App, metricsOf, statusOf } from '../../store/apps';
@@ -82,6 +83,7 @@ const STATE_TEXT = { online: 'online', offline: 'offline', stopped: 'stopped', l
 
 export function ServerCells({ server, onDelete }: { readonly server: Server; readonly onDelete: (s: Server) => void }) {
   const load = server.loadavg[0];
+  const note = server.agent === 'pm2' ? versionNote(server.versions.pm2, server.versions.node) : null;
   const used =
     server.total_mem > 0 && server.free_mem > 0
       ? ((server.total_mem - server.free_mem) / server.total_mem) * 100
@@ -96,6 +98,11 @@ export function ServerCells({ server, onDelete }: { readonly server: Server; rea
         {server.name}
       </h2>
       {server.online ? null : <span class="badge bad">{STATE_TEXT[server.state]}</span>}
+      {note ? (
+        <span class={`badge ${note.kind}`} title={note.hint}>
+          {note.text}
+        </span>
+      ) : null}
       <div class="facts">
         {server.cpus > 0 ? (
           <span title="Cores and load of the last minute">
