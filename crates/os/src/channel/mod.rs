@@ -121,6 +121,12 @@ impl Channel {
         self.stash.get_or_insert(stash);
     }
 
+    /// The attached stash, to be put into another keeper's store when the first one died.
+    #[must_use]
+    pub fn stash(&self) -> Option<&Stash> {
+        self.stash.as_ref()
+    }
+
     /// Whether a stash is attached.
     #[must_use]
     pub fn has_stash(&self) -> bool {
