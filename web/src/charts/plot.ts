@@ -1,6 +1,7 @@
 /** The only file that knows uPlot: one chart on one canvas, given lines, told the range, asked for nothing else. */
 import 'uplot/dist/uPlot.min.css';
 import uPlot from 'uplot';
+import { clock, stamp } from '../format/time';
 import { bytes, metric, millis, percent } from '../format/units';
 import { colour } from '../theme';
 import type { Aligned } from './align';
@@ -137,7 +138,15 @@ export class Plot {
         y: { range: (_, low, high) => verticalRange(low ?? Number.NaN, high ?? Number.NaN, unit) },
       },
       axes: [
-        { stroke: text, grid, ticks: { show: false }, font: FONT, size: 26, space: 64, values: TIME_LABELS },
+        {
+          stroke: text,
+          grid,
+          ticks: { show: false },
+          font: FONT,
+          size: 26,
+          space: 64,
+          values: (_u, splits, _axis, _space, step) => timeLabels(splits, step),
+        },
         {
           stroke: text,
           grid,
@@ -169,13 +178,15 @@ export class Plot {
 
 const FONT = '11px system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 
-/** 24-hour clock, the day where it changes. */
-const TIME_LABELS: uPlot.Axis.Values = [
-  [86_400, '{MM}-{DD}', null, null, null, null, null, null, 0],
-  [3600, '{HH}:{mm}', null, null, '{MM}-{DD}', null, null, null, 0],
-  [60, '{HH}:{mm}', null, null, '{MM}-{DD}', null, null, null, 0],
-  [1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 0],
-] as unknown as uPlot.Axis.Values;
+/** 24-hour clock; a midnight says its day. */
+function timeLabels(splits: readonly number[], step: number): string[] {
+  return splits.map((s) => {
+    const d = new Date(s * 1000);
+    const midnight = d.getHours() === 0 && d.getMinutes() === 0 && d.getSeconds() === 0;
+    if (step >= 86_400 || midnight) return stamp(s * 1000).slice(5, 10);
+    return clock(s * 1000).slice(0, step < 60 ? 8 : 5);
+  });
+}
 
 function translucent(rgb: string): string {
   const parts = /^rgba?\(([^)]+)\)$/.exec(rgb)?.[1]?.split(/[\s,/]+/);

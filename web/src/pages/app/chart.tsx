@@ -1,5 +1,5 @@
 /** One metric over time: a chart, its legend, and the same numbers as a table for who cannot see a canvas. */
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { type Aligned, align, type RawSeries, stepOf } from '../../charts/align';
 import { formatter, inkOf, Plot } from '../../charts/plot';
 import { liveValue, loadSeries, Tail } from '../../charts/series';
@@ -108,7 +108,8 @@ export function Chart(props: ChartProps) {
   }, [tick]);
 
   const [from, to] = bounds(range, now.value);
-  const data = seen ? compute() : NONE;
+  // The cross-hair renders often; lines change only with new history or, when drawn live, with the second.
+  const data = useMemo(() => (seen ? compute() : NONE), [seen, round, state, by, rangeKey, isLive(range) ? tick : 0]);
 
   function compute(): Aligned {
     const raw = isLive(range) ? tail.current.behind(history.current, from) : history.current;
