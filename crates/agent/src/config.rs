@@ -323,14 +323,14 @@ pub fn resolve(
 /// The address with a scheme and without a slash at its end.
 pub fn normal_root(address: &str) -> Result<String, AddressError> {
     let wrong = || AddressError(address.to_owned());
-    let address = address.trim().trim_end_matches('/');
+    let address = address.trim();
     let address = if address.contains("://") {
         address.to_owned()
     } else {
         format!("https://{address}")
     };
     websocket_url(&address).map_err(|_| wrong())?;
-    Ok(address)
+    Ok(address.trim_end_matches('/').to_owned())
 }
 
 /// The address of the link's socket under a root.

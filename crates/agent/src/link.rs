@@ -139,7 +139,8 @@ impl Link {
             state: State::Idle,
             failures: 0,
             next_conn: 0,
-            random: seed | 1,
+            // Spread, so that alike seeds do not give alike pauses; never zero, where the generator would stay.
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             effects: VecDeque::new(),
         }
     }
@@ -199,7 +200,7 @@ impl Link {
                 if self.conn() == Some(conn) {
                     match error {
                         OpenError::Status(status @ (401 | 403), said) => {
-                            self.refused(now, refusal(status, &said))
+                            self.refused(now, refusal(status, &said));
                         }
                         OpenError::Status(status, said) => self.wait(now, answered(status, &said)),
                         OpenError::Failed(cause) => self.wait(now, cause),

@@ -37,6 +37,11 @@ impl Live {
             .collect();
     }
 
+    /// The machine's address on the way to the hub: known only when there is a connection.
+    pub(crate) fn set_internal_ip(&mut self, ip: String) {
+        self.now.host.internal_ip = ip;
+    }
+
     pub(crate) fn view(&self) -> &View {
         &self.now
     }

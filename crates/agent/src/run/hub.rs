@@ -27,6 +27,9 @@ impl Agent {
         match event {
             ConnEvent::Opened { local_ip } => {
                 self.probe.internal_ip = local_ip;
+                if let Some(ip) = local_ip {
+                    self.live.set_internal_ip(ip.to_string());
+                }
                 self.journal
                     .line(format!("connected to {}", self.address.host_port));
                 self.link.handle(now, Input::Opened(conn));

@@ -500,9 +500,9 @@ impl Agent {
                 StopReason::Relink => ByeReason::Relink,
             };
             self.send(&AgentMessage::from(Bye { reason }));
-        }
-        if let Some(conn) = self.conn.take() {
-            conn.close().await;
+            if let Some(conn) = self.conn.take() {
+                conn.close().await;
+            }
         }
         self.link.handle(self.now(), Input::Stop);
         self.do_effects();

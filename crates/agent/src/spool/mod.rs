@@ -256,8 +256,8 @@ impl Spool {
     /// stream.
     pub fn resume(&mut self, acked: u64) {
         self.cursor = 0;
-        self.told = None;
         self.ack(acked);
+        self.told = None;
         // A hub that knows numbers we do not is ahead of a spool that lost its end: never use those again.
         self.next_seq = self.next_seq.max(acked.saturating_add(1));
     }
