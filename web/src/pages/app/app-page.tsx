@@ -13,8 +13,8 @@ import { Button, Failure, IconButton, Search, Segment, Skeleton } from '../../ui
 import { Icon } from '../../ui/icons';
 import { openMenu } from '../../ui/overlay';
 import { command, mayAct, menuOf, obstacle, running, stop } from '../commands';
-import { Status, Value } from '../overview/cells';
 import { sortServers } from '../overview/rows';
+import { Status, Value } from '../values';
 import { Chart, type GroupBy } from './chart';
 import { bounds, PRESETS, readRange } from './ranges';
 

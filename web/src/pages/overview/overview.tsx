@@ -15,7 +15,8 @@ import { Failure, Search, Segment, Skeleton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
 import { lazy } from '../../ui/lazy';
 import { ConnectPanel } from '../connect';
-import { AppCells, Detail, InstanceCells, InstancesHead, ServerCells, StripCells } from './cells';
+import { AppCells, InstanceCells, InstancesHead, ServerCells, StripCells } from './cells';
+import { Detail } from './detail';
 import { layout, type Row, ranks, type SortBy, sortServers, troubled } from './rows';
 
 const DeleteServers = lazy(() => import('../settings/delete-servers').then((m) => m.DeleteServers));

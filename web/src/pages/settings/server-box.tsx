@@ -1,0 +1,218 @@
+/** The server box: every server ever linked, whether it is there or not, and how to forget it. */
+import { useCallback, useEffect, useState } from 'preact/hooks';
+import { ago, stamp } from '../../format/time';
+import { count } from '../../format/units';
+import * as api from '../../link/api';
+import { readServer } from '../../link/protocol';
+import { bucketId, may } from '../../store/buckets';
+import { fleet, now } from '../../store/live';
+import { Button, Failure, IconButton, Search, Skeleton } from '../../ui/controls';
+import { Icon } from '../../ui/icons';
+import { connectOpen } from '../connect';
+import { DeleteServers } from './delete-servers';
+
+interface Known {
+  readonly id: string;
+  readonly name: string;
+  readonly hostname: string;
+  readonly online: boolean;
+  /** As the hub says it, `hidden` among others. */
+  readonly state: string;
+  readonly lastSeen: number;
+  readonly pm2: string;
+  readonly node: string;
+  readonly agent: string;
+  readonly processes: number;
+  readonly ips: string;
+}
+
+function readKnown(v: unknown): Known | null {
+  const s = readServer(v);
+  if (!s) return null;
+  const raw = v as Record<string, unknown>;
+  const counted =
+    typeof raw.process_count === 'number'
+      ? raw.process_count
+      : typeof raw.processes === 'number'
+        ? raw.processes
+        : s.processes.size;
+  return {
+    id: s.id,
+    name: s.name,
+    hostname: s.hostname,
+    online: s.online,
+    state: raw.hidden === true ? 'hidden' : typeof raw.state === 'string' ? raw.state : s.state,
+    lastSeen: s.last_seen,
+    pm2: s.versions.pm2,
+    node: s.versions.node,
+    agent: s.agent === 'pm2' ? 'pm2 agent' : 'pilothouse',
+    processes: counted,
+    ips: [s.public_ip, s.internal_ip].filter(Boolean).join(', '),
+  };
+}
+
+export function ServerBox() {
+  const id = bucketId.value;
+  const [known, setKnown] = useState<readonly Known[] | null>(null);
+  const [problem, setProblem] = useState('');
+  const [filter, setFilter] = useState('');
+  const [offlineOnly, setOfflineOnly] = useState(false);
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  const [doomed, setDoomed] = useState<readonly Known[] | null>(null);
+
+  const load = useCallback(async () => {
+    setProblem('');
+    try {
+      const answer = await api.get(`api/bucket/${id}/servers`);
+      const list = Array.isArray(answer) ? answer : ((answer as { servers?: unknown[] } | null)?.servers ?? []);
+      setKnown(list.map(readKnown).filter((k): k is Known => k !== null));
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : 'The list could not be read.');
+    }
+  }, [id]);
+
+  // A server that comes, goes or changes its state is worth a new look.
+  const shape = [...(fleet.value?.servers.values() ?? [])].map((s) => `${s.id}${s.state}`).join();
+  useEffect(() => void load(), [load, shape]);
+
+  if (problem !== '' && !known) return <Failure message={problem} onRetry={load} />;
+  if (!known) return <Skeleton rows={5} label="Loading the servers" />;
+
+  const mayDelete = may('admin');
+  const needle = filter.trim().toLowerCase();
+  const list = known
+    .filter((k) => !offlineOnly || !k.online)
+    .filter((k) => `${k.name} ${k.hostname} ${k.ips}`.toLowerCase().includes(needle))
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1));
+  const chosen = list.filter((k) => picked.has(k.id));
+  const pick = (key: string, on: boolean) => {
+    const next = new Set(picked);
+    if (on) next.add(key);
+    else next.delete(key);
+    setPicked(next);
+  };
+
+  if (known.length === 0) {
+    return (
+      <div class="empty">
+        <Icon name="server" />
+        <h2>No server was ever linked</h2>
+        <Button kind="primary" icon="plus" onClick={() => (connectOpen.value = true)}>
+          Connect a server
+        </Button>
+      </div>
+    );
+  }
+
+  return (
+    <section aria-label="Every server ever linked">
+      <div class="boxtools">
+        <Search value={filter} label="Filter servers" onInput={setFilter} />
+        <label class="check inline">
+          <input type="checkbox" checked={offlineOnly} onChange={(e) => setOfflineOnly(e.currentTarget.checked)} />
+          <span>Offline only</span>
+        </label>
+        <span class="grow" />
+        <span class="muted">
+          {count(list.length)} of {count(known.length)}
+        </span>
+        {mayDelete ? (
+          <Button kind="danger" icon="trash" disabled={chosen.length === 0} onClick={() => setDoomed(chosen)}>
+            Delete {chosen.length > 0 ? count(chosen.length) : 'selected'}
+          </Button>
+        ) : null}
+      </div>
+      <div class="panel box">
+        <table class="grid" data-test="server-box">
+          <thead>
+            <tr>
+              {mayDelete ? (
+                <th scope="col" class="tick">
+                  <input
+                    type="checkbox"
+                    aria-label="All in the list"
+                    checked={list.length > 0 && chosen.length === list.length}
+                    onChange={(e) => setPicked(e.currentTarget.checked ? new Set(list.map((k) => k.id)) : new Set())}
+                  />
+                </th>
+              ) : null}
+              <th scope="col">Name</th>
+              <th scope="col">State</th>
+              <th scope="col">Last seen</th>
+              <th scope="col" class="wide">
+                PM2
+              </th>
+              <th scope="col" class="wide">
+                Node
+              </th>
+              <th scope="col" class="num">
+                Processes
+              </th>
+              <th scope="col" class="wide">
+                Addresses
+              </th>
+              <th scope="col">
+                <span class="sr">Delete</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {list.map((k) => (
+              <tr key={k.id} data-server={k.id}>
+                {mayDelete ? (
+                  <td class="tick">
+                    <input
+                      type="checkbox"
+                      aria-label={`Select ${k.name}`}
+                      checked={picked.has(k.id)}
+                      onChange={(e) => pick(k.id, e.currentTarget.checked)}
+                    />
+                  </td>
+                ) : null}
+                <td>
+                  <b>{k.name}</b>
+                  {k.hostname && k.hostname !== k.name ? <div class="muted">{k.hostname}</div> : null}
+                </td>
+                <td>
+                  <span class="row">
+                    <span class={`dot ${k.online ? 'good' : k.state === 'hidden' ? 'idle' : 'failed'}`} />
+                    {k.state}
+                  </span>
+                </td>
+                <td title={stamp(k.lastSeen)}>{k.online ? 'now' : ago(k.lastSeen, now.value)}</td>
+                <td class="wide">
+                  {k.pm2 || '–'} <span class="muted">{k.agent}</span>
+                </td>
+                <td class="wide">{k.node || '–'}</td>
+                <td class="num">{count(k.processes)}</td>
+                <td class="wide sub">{k.ips || '–'}</td>
+                <td class="num">
+                  {mayDelete && k.state !== 'hidden' ? (
+                    <IconButton icon="trash" small label={`Delete server ${k.name}`} onClick={() => setDoomed([k])} />
+                  ) : null}
+                </td>
+              </tr>
+            ))}
+            {list.length === 0 ? (
+              <tr>
+                <td colSpan={9} class="muted">
+                  Nothing matches.
+                </td>
+              </tr>
+            ) : null}
+          </tbody>
+        </table>
+      </div>
+      {doomed ? (
+        <DeleteServers
+          servers={doomed}
+          onClose={() => setDoomed(null)}
+          onDone={() => {
+            setPicked(new Set());
+            void load();
+          }}
+        />
+      ) : null}
+    </section>
+  );
+}
