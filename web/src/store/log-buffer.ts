@@ -43,6 +43,7 @@ export class LogBuffer {
   private next = 0;
   private lost = 0;
   private slid = 0;
+  private cutRows = 0;
 
   constructor(limit = 10_000) {
     this.limit = limit;
@@ -65,6 +66,11 @@ export class LogBuffer {
   /** Lines that slid out at the old end of this buffer. */
   get forgotten(): number {
     return this.slid;
+  }
+
+  /** How many visible lines slid out so far: what a reader's place has moved up by. */
+  get cut(): number {
+    return this.cutRows;
   }
 
   setFilter(filter: LogFilter): void {
@@ -114,6 +120,7 @@ export class LogBuffer {
     const oldest = this.entries[0]?.seq ?? this.next;
     let cut = 0;
     while (cut < this.shown.length && (this.shown[cut]?.seq ?? 0) < oldest) cut++;
+    this.cutRows += cut;
     this.shown.splice(0, cut);
   }
 }

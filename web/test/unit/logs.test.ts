@@ -139,6 +139,7 @@ describe('log buffer', () => {
     b.setFilter({ text: '', pm_id: 1, stream: 'err' });
     b.push([line('kept', { pm_id: 1, stream: 'err' }), line('not', { pm_id: 1 })], 0);
     expect(texts(b)).toEqual(['kept']);
+    expect(b.cut).toBe(2);
     b.setFilter(ALL);
     expect(texts(b)).toEqual(['y', 'z', 'kept', 'not']);
   });

@@ -27,9 +27,8 @@ export function Lines({ buffer, beat, waiting, filtered, wide }: LinesProps) {
   const [opened, setOpened] = useState<Entry | null>(null);
   const view = useRef({ top: 0, height: 800 });
   const mark = useRef(0);
-  const head = useRef(-1);
+  const cut = useRef(0);
   const lines = buffer.visible;
-  const oldest = lines[0]?.seq ?? 0;
   const newest = lines[lines.length - 1]?.seq ?? -1;
 
   useLayoutEffect(() => {
@@ -38,13 +37,11 @@ export function Lines({ buffer, beat, waiting, filtered, wide }: LinesProps) {
     if (follow) {
       mark.current = newest;
       element.scrollTop = element.scrollHeight;
-    } else if (head.current >= 0 && oldest > head.current) {
+    } else if (buffer.cut > cut.current) {
       // Lines slid out above: keep what is being read where it is.
-      let gone = 0;
-      for (let seq = head.current; seq < oldest; seq++) gone++;
-      element.scrollTop = Math.max(0, element.scrollTop - gone * ROW);
+      element.scrollTop = Math.max(0, element.scrollTop - (buffer.cut - cut.current) * ROW);
     }
-    head.current = oldest;
+    cut.current = buffer.cut;
     view.current = { top: element.scrollTop, height: element.clientHeight };
   }, [beat, follow]);
 
