@@ -499,8 +499,14 @@ impl Agent {
                 StopReason::Shutdown => ByeReason::Shutdown,
                 StopReason::Relink => ByeReason::Relink,
             };
-            self.send(&AgentMessage::from(Bye { reason }));
+            let bye = AgentMessage::from(Bye { reason });
             if let Some(conn) = self.conn.take() {
+                // Behind the reports, so that the hub still reads them; before them if there is no room.
+                if let Ok(frame) = bye.to_frame()
+                    && let Err(full) = conn.bulk.try_send(frame)
+                {
+                    let _ = conn.live.try_send(full.into_inner());
+                }
                 conn.close().await;
             }
         }

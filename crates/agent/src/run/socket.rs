@@ -179,8 +179,13 @@ async fn carry(
                 biased;
                 frame = live.recv() => match frame {
                     Some(frame) => frame,
-                    // The agent let go: everything queued is out.
+                    // The agent let go: what is still queued goes out, then the good-bye of the protocol.
                     None => {
+                        while let Ok(frame) = bulk.try_recv() {
+                            if sink.send(Message::binary(frame)).await.is_err() {
+                                break;
+                            }
+                        }
                         let _ = sink.close().await;
                         return "closed by this agent".to_owned();
                     }

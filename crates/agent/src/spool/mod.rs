@@ -27,6 +27,8 @@ pub const DIR: &str = "agent-spool";
 const MEMORY_MAX: u64 = 1 << 20;
 /// Acknowledgements are written down at the latest after this many, else when a segment is done.
 const WRITE_STATE_EVERY: u32 = 64;
+/// Larger numbers are a mistake of somebody, or worse: counting on from them would run over.
+const SEQ_MAX: u64 = u64::MAX / 2;
 
 /// The spool cannot be kept.
 #[derive(Debug, Error)]
@@ -105,7 +107,7 @@ impl Spool {
             max_bytes,
             segment_bytes,
             unwritten_acks: 0,
-            next_seq: (now_ms << 20).max(state.acked + 1),
+            next_seq: (now_ms.min(1 << 42) << 20).max(state.acked + 1),
             segments: VecDeque::new(),
             entries: VecDeque::new(),
             cursor: 0,
@@ -125,7 +127,7 @@ impl Spool {
             for r in records {
                 // Ascending in all files together; anything else is a leftover or a forgery.
                 let last = self.entries.back().map_or(self.state.acked, |e| e.seq);
-                if r.seq > last {
+                if r.seq > last && r.seq <= SEQ_MAX {
                     let place = Place::Disk {
                         segment: first,
                         offset: r.offset,
@@ -253,17 +255,26 @@ impl Spool {
     }
 
     /// A new link: everything that is not acknowledged is to be sent again. `acked` is what the hub says it has of this
-    /// stream.
+    /// stream; a number that cannot be true is taken as none.
     pub fn resume(&mut self, acked: u64) {
         self.cursor = 0;
-        self.ack(acked);
+        if acked <= SEQ_MAX {
+            self.forget_up_to(acked);
+            // A hub that knows numbers we do not is ahead of a spool that lost its end: never use those again.
+            self.next_seq = self.next_seq.max(acked + 1);
+        }
         self.told = None;
-        // A hub that knows numbers we do not is ahead of a spool that lost its end: never use those again.
-        self.next_seq = self.next_seq.max(acked.saturating_add(1));
     }
 
-    /// The hub has stored everything up to `seq`.
+    /// The hub has stored everything up to `seq`. What was not sent to it on this link it cannot have stored.
     pub fn ack(&mut self, seq: u64) {
+        let last_sent = self.cursor.checked_sub(1).and_then(|i| self.entries.get(i));
+        if let Some(last_sent) = last_sent {
+            self.forget_up_to(seq.min(last_sent.seq));
+        }
+    }
+
+    fn forget_up_to(&mut self, seq: u64) {
         if seq <= self.state.acked {
             return;
         }

@@ -36,6 +36,7 @@ impl State {
         if let Ok(Some(text)) = &text
             && let Ok(file) = serde_json::from_str::<File>(text)
             && let Ok(stream) = file.stream.parse()
+            && file.acked <= super::SEQ_MAX
         {
             return Ok(Self {
                 stream,

@@ -210,9 +210,6 @@ async fn a_lost_link_comes_back_with_the_same_identity() {
 
 #[tokio::test]
 async fn garbage_from_the_hub_ends_that_connection_only() {
-    let home = tempfile::tempdir().unwrap();
-    let hub = Hub::start().await;
-    let (handle, _requests) = agent::start(hub.config(home.path())).unwrap();
     for garbage in [
         vec![],
         vec![0xff; 100],
@@ -220,15 +217,18 @@ async fn garbage_from_the_hub_ends_that_connection_only() {
         vec![0x11, 1, 2, 3],
         vec![0x10, 0x82, 0x01],
     ] {
+        let home = tempfile::tempdir().unwrap();
+        let hub = Hub::start().await;
+        let (handle, _requests) = agent::start(hub.config(home.path())).unwrap();
         let (mut session, _) = hub.link(0).await;
         session.send_bytes(garbage).await;
         while session.next_or_end().await.is_some() {}
+        let (mut session, _) = hub.link(0).await;
+        handle.observe(event("after"));
+        assert_eq!(event_names(&session.report().await), ["after"]);
+        stop(handle).await;
+        assert!(journal(home.path()).contains("the hub sent what is not understood: "));
     }
-    let (mut session, _) = hub.link(0).await;
-    handle.observe(event("after"));
-    assert_eq!(event_names(&session.report().await), ["after"]);
-    stop(handle).await;
-    assert!(journal(home.path()).contains("the hub sent what is not understood: "));
 }
 
 #[tokio::test]
