@@ -24,6 +24,8 @@ pub struct AgentConfig {
     pub node_version: String,
     /// Most bytes of reports kept on disk while the hub does not take them.
     pub spool_max_bytes: u64,
+    /// Files with further authorities that a hub's certificate may come from, besides those of the system.
+    pub authorities: Vec<PathBuf>,
 }
 
 impl AgentConfig {
@@ -35,6 +37,7 @@ impl AgentConfig {
             pm2_version: String::new(),
             node_version: String::new(),
             spool_max_bytes: 64 << 20,
+            authorities: Vec::new(),
         }
     }
 }

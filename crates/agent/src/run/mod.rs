@@ -53,7 +53,8 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
             path: e.path,
             source: e.source,
         })?;
-    let tls = tls::client_config().map_err(|e| StartError::Thread(std::io::Error::other(e)))?;
+    let tls =
+        tls::client_config(&config.authorities).map_err(|e| StartError::Thread(std::io::Error::other(e)))?;
     let settings = &config.settings;
     let shared = Arc::new(Shared {
         observations_lost: AtomicU64::new(0),

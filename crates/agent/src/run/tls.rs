@@ -16,13 +16,13 @@ const BUNDLES: &[&str] = &[
 const VARIABLES: &[&str] = &["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"];
 
 /// The configuration of TLS; certificates are always verified.
-pub(super) fn client_config() -> Result<Arc<ClientConfig>, rustls::Error> {
+pub(super) fn client_config(further: &[PathBuf]) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
     let named = VARIABLES.iter().filter_map(std::env::var_os).map(PathBuf::from);
     let bundle = BUNDLES.iter().map(PathBuf::from).find(|p| p.exists());
-    for path in named.chain(bundle) {
+    for path in named.chain(bundle).chain(further.iter().cloned()) {
         if let Ok(certificates) = CertificateDer::pem_file_iter(&path) {
             roots.add_parsable_certificates(certificates.flatten());
         }

@@ -6,6 +6,7 @@ use agent::{AgentConfig, Handle, Observation, ProcessObservation, Request, Reque
 use futures_util::{SinkExt as _, StreamExt as _};
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -130,11 +131,18 @@ pub(crate) fn welcome() -> Welcome {
     }
 }
 
-pub(crate) struct Session {
-    ws: WebSocketStream<TcpStream>,
+/// One end of a link; `S` is what it runs over.
+pub(crate) struct Session<S = TcpStream> {
+    ws: WebSocketStream<S>,
 }
 
-impl Session {
+impl<S> Session<S> {
+    pub(crate) fn over(ws: WebSocketStream<S>) -> Self {
+        Self { ws }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn hello(&mut self) -> Hello {
         match self.next().await {
             AgentMessage::Hello(hello) => hello,

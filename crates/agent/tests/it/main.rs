@@ -4,3 +4,4 @@ mod hub;
 mod link;
 mod reports;
 mod requests;
+mod tls;
