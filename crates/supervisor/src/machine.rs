@@ -146,6 +146,12 @@ impl Supervisor {
         })
     }
 
+    /// The life that news of this process may be about: also one that has ended, while the rest of its tree is waited for.
+    #[must_use]
+    pub fn present_life(&self, id: ProcId) -> Option<Incarnation> {
+        self.processes.get(&id).and_then(Process::incarnation)
+    }
+
     /// Its rules.
     #[must_use]
     pub fn policy(&self, id: ProcId) -> Option<&Policy> {

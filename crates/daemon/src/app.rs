@@ -1,0 +1,114 @@
+//! What the daemon holds of a process besides the supervisor's state: its entry, its usage, the handles of its lives.
+
+use std::os::fd::OwnedFd;
+
+use keeper::protocol::ChildFds;
+use os::proc::Sample;
+use pm2::env::{Monit, Pm2Env};
+use serde::Serialize;
+use supervisor::{Incarnation, Mono, ProcId};
+
+use crate::child_channel::ChildChannel;
+use crate::stdin::StdinHandle;
+
+/// Samples closer together than this say nothing: the kernel counts in ticks of 10 ms.
+const SHORTEST_INTERVAL_MS: u64 = 100;
+
+/// One entry of the list.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// Everything that is shown of it. Status and counters are brought up to date with each change.
+    pub(crate) env: Pm2Env,
+    /// What it takes.
+    pub(crate) usage: Usage,
+}
+
+/// Memory and CPU, measured between two looks by anyone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    last: Option<(Sample, Mono)>,
+    monit: Monit,
+}
+
+impl Usage {
+    /// Take in a new sample; `None` if the process is gone.
+    pub(crate) fn update(&mut self, now: Mono, sample: Option<Sample>) -> Monit {
+        let Some(sample) = sample else {
+            *self = Self::default();
+            return self.monit;
+        };
+        self.monit.memory = sample.rss_bytes;
+        match self.last {
+            Some((before, at)) if before.pid == sample.pid && before.start_ticks == sample.start_ticks => {
+                let elapsed_ms = now.0.saturating_sub(at.0);
+                if elapsed_ms >= SHORTEST_INTERVAL_MS {
+                    self.monit.cpu = os::proc::cpu_percent(&before, &sample, elapsed_ms);
+                    self.last = Some((sample, now));
+                }
+            }
+            _ => {
+                self.monit.cpu = 0.0;
+                self.last = Some((sample, now));
+            }
+        }
+        self.monit
+    }
+
+    /// The last result.
+    pub(crate) fn monit(&self) -> Monit {
+        self.monit
+    }
+}
+
+/// One life of a process, from its spawn until nothing more can come from it.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// Whose.
+    pub(crate) id: ProcId,
+    /// Its pid.
+    pub(crate) pid: u32,
+    /// Its standard input.
+    pub(crate) stdin: Option<StdinHandle>,
+    /// Its IPC channel.
+    pub(crate) channel: Option<ChildChannel>,
+    /// Descendants that were signalled in this life and may still run.
+    pub(crate) tree: Vec<OwnedFd>,
+    /// It has ended; what it wrote may still be on its way.
+    pub(crate) exited: bool,
+    /// Output streams that have not ended.
+    pub(crate) open_streams: u8,
+    /// Complaints about its messages so far; only the first is told.
+    pub(crate) complaints: u64,
+    /// When it began, ms since the epoch.
+    pub(crate) spawned_at_ms: u64,
+    /// Our ends of everything, as the keeper holds them too: enough to hand over to another keeper.
+    pub(crate) held: ChildFds,
+}
+
+/// How processes are answered: PM2's `{pid, name, pm2_env, pm_id, monit?}`, and `process.pid`, which clients of start and restart read.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown<'a> {
+    #[serde(flatten)]
+    element: pm2::env::ListElement<'a>,
+    process: ShownPid,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownPid {
+    pid: u32,
+}
+
+impl App {
+    /// How the process is answered by all methods but getMonitorData.
+    pub(crate) fn shown(&self, pid: u32) -> Shown<'_> {
+        Shown {
+            element: self.env.list_element(pid, None),
+            process: ShownPid { pid },
+        }
+    }
+}
+
+/// The key under which the keeper knows a life.
+pub(crate) fn key_of(incarnation: Incarnation) -> u64 {
+    incarnation.0
+}

@@ -1,0 +1,168 @@
+//! The thread that writes small files, so that a slow or full disk never holds up the owner loop.
+//!
+//! Jobs are done in the order in which they were given. The queue is bounded; what does not fit is dropped and counted.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+/// Jobs that may wait.
+const QUEUE: usize = 8192;
+
+/// Something to write.
+#[derive(Debug)]
+enum Job {
+    Write {
+        path: PathBuf,
+        content: Vec<u8>,
+        mode: u32,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    /// To the daemon's own log, which is its standard output.
+    Log {
+        line: String,
+    },
+    Barrier {
+        done: SyncSender<()>,
+    },
+}
+
+/// The way to the thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    jobs: SyncSender<Job>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Disk {
+    /// Start the thread.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (jobs, inbox) = sync_channel(QUEUE);
+        std::thread::Builder::new()
+            .name("disk".into())
+            .stack_size(256 * 1024)
+            .spawn(move || work(&inbox))?;
+        Ok(Self {
+            jobs,
+            dropped: Arc::default(),
+        })
+    }
+
+    /// Replace the file as a whole: readers see the old content or the new one.
+    pub(crate) fn write(&self, path: impl Into<PathBuf>, content: impl Into<Vec<u8>>, mode: u32) {
+        self.give(Job::Write {
+            path: path.into(),
+            content: content.into(),
+            mode,
+        });
+    }
+
+    /// Remove the file if it is there.
+    pub(crate) fn remove(&self, path: impl Into<PathBuf>) {
+        self.give(Job::Remove { path: path.into() });
+    }
+
+    /// A line (or several) for the daemon's log, with its newline.
+    pub(crate) fn log(&self, line: String) {
+        self.give(Job::Log { line });
+    }
+
+    /// Wait until everything given so far is on disk. For the end of the daemon only: it blocks.
+    pub(crate) fn finish(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.jobs.send(Job::Barrier { done }).is_ok() {
+            let _ = wait.recv_timeout(std::time::Duration::from_secs(5));
+        }
+    }
+
+    /// Jobs that were dropped because the disk was too slow.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn give(&self, job: Job) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.jobs.try_send(job) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn work(inbox: &Receiver<Job>) {
+    while let Ok(job) = inbox.recv() {
+        match job {
+            Job::Write { path, content, mode } => {
+                if let Err(error) = replace(&path, &content, mode) {
+                    say(&format!("writing {}: {error}\n", path.display()));
+                }
+            }
+            Job::Remove { path } => match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => say(&format!("removing {}: {error}\n", path.display())),
+            },
+            Job::Log { line } => say(&line),
+            Job::Barrier { done } => {
+                let _ = done.try_send(());
+            }
+        }
+    }
+}
+
+/// The log is standard output. That it can't be written is nothing that could be told anywhere.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Write beside the file and rename over it.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = PathBuf::from(beside);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(content))
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pids/a.pid");
+        let disk = Disk::start().unwrap();
+        disk.write(&path, "12", 0o644);
+        disk.finish();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "12");
+        // A folder in the place of the file: the write fails, nothing is left beside it.
+        let folder = dir.path().join("taken");
+        fs::create_dir_all(folder.join("x")).unwrap();
+        assert!(replace(&folder, b"1", 0o644).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        disk.remove(&path);
+        disk.remove(&path);
+        disk.finish();
+        assert!(!path.exists());
+        assert_eq!(disk.dropped(), 0);
+    }
+}

@@ -1,0 +1,60 @@
+//! Everything that can happen to the owner loop.
+
+use std::path::PathBuf;
+
+use pm2::rpc::Call;
+use supervisor::{Incarnation, ProcId};
+
+use crate::outbox::Outbox;
+use crate::rpc::{Door, Responder};
+
+/// Something happened. The tasks around the loop send these; nothing else reaches it but the keeper's socket, signals and time.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A client asks for something.
+    Request {
+        /// By which socket.
+        door: Door,
+        /// What.
+        call: Call,
+        /// Who asks, as the kernel knows it; 0 if it does not.
+        peer_pid: u32,
+        /// To answer it.
+        responder: Responder,
+    },
+    /// A client of the bus connected.
+    BusJoined {
+        /// Its number.
+        number: u64,
+        /// Its queue.
+        outbox: Outbox,
+    },
+    /// A client of the bus left.
+    BusLeft {
+        /// Its number.
+        number: u64,
+    },
+    /// The IPC channel of a child can be read, or written again.
+    ChannelReady {
+        /// Which life.
+        incarnation: Incarnation,
+    },
+    /// The descendants that were signalled in this round have gone.
+    TreeGone {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// Which round.
+        round: u32,
+    },
+    /// The version of an app was looked up.
+    Version {
+        /// Which process.
+        id: ProcId,
+        /// Whose script this was.
+        script: PathBuf,
+        /// The version in the nearest package.json.
+        version: Option<String>,
+    },
+}

@@ -1,0 +1,71 @@
+//! The connection to the keeper inside the runtime.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use keeper::client::{ClientError, Keeper};
+use keeper::protocol::{Event, Request};
+use tokio::io::unix::AsyncFd;
+
+use crate::watched::watched;
+
+/// The keeper, as the owner loop uses it.
+#[derive(Debug)]
+pub(crate) struct KeeperLink {
+    keeper: Keeper,
+    ready: AsyncFd<OwnedFd>,
+}
+
+impl KeeperLink {
+    /// Take the connection over. Must be called inside the runtime.
+    pub(crate) fn new(keeper: Keeper) -> io::Result<Self> {
+        let ready = watched(keeper.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { keeper, ready })
+    }
+
+    /// The next event. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Result<Event, ClientError> {
+        loop {
+            if self.keeper.wants_write() {
+                tokio::select! {
+                    guard = self.ready.readable() => {
+                        let mut guard = guard?;
+                        match self.keeper.recv()? {
+                            Some(event) => return Ok(event),
+                            None => guard.clear_ready(),
+                        }
+                    }
+                    guard = self.ready.writable() => {
+                        let mut guard = guard?;
+                        if !self.keeper.flush()? {
+                            guard.clear_ready();
+                        }
+                    }
+                }
+            } else {
+                let mut guard = self.ready.readable().await?;
+                match self.keeper.recv()? {
+                    Some(event) => return Ok(event),
+                    None => guard.clear_ready(),
+                }
+            }
+        }
+    }
+
+    /// Send a request.
+    pub(crate) fn send(&mut self, request: &Request<'_>) -> Result<(), ClientError> {
+        self.keeper.send(request).map(|_| ())
+    }
+
+    /// Keep descriptors under a name.
+    pub(crate) fn put(&mut self, name: &str, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        self.send(&Request::Put { name, fds: &fds })
+            .map_err(io::Error::other)
+    }
+
+    /// Keep nothing under a name any more.
+    pub(crate) fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.send(&Request::Remove { name }).map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,354 @@
+//! From the supervisor's wish to a running child: what to execute, with what, and what follows from the keeper's answer.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use keeper::protocol::{ChildInfo, IpcPlace, Request, SpawnSpec};
+use logs::Side;
+use os::channel::Stash;
+use os::spawn::{Identity, Program, Step};
+use pm2::env::Pm2Env;
+use supervisor::{Incarnation, Input, ProcId};
+
+use crate::app::{Life, key_of};
+use crate::child_channel::ChildChannel;
+use crate::child_news::stash_name;
+use crate::clock;
+use crate::event::Event;
+use crate::journal::Level;
+use crate::owner::Daemon;
+use crate::stdin::StdinHandle;
+
+/// Names of errors after which trying again makes sense: no memory, no pids, no descriptors, the program is being replaced.
+const TRANSIENT: [rustix::io::Errno; 5] = [
+    rustix::io::Errno::AGAIN,
+    rustix::io::Errno::NOMEM,
+    rustix::io::Errno::MFILE,
+    rustix::io::Errno::NFILE,
+    rustix::io::Errno::TXTBSY,
+];
+
+impl Daemon {
+    /// Start a life: the record first, then the request, so that a new daemon never finds a child that it knows nothing of.
+    pub(crate) fn spawn(&mut self, id: ProcId, incarnation: Incarnation) {
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        app.env.begin_launch(clock::wall_ms());
+        // An app's own variable of that name must not change who it is.
+        app.env.set("pm_id", id.0);
+        self.refresh(id);
+        self.keep(id);
+        let Some(app) = self.apps.get(&id) else { return };
+        let label = format!("{}:{}", app.env.name(), id.0);
+        self.look_up_version(id);
+        let Some(app) = self.apps.get(&id) else { return };
+        let spec = match spec_of(&app.env) {
+            Ok(spec) => spec,
+            Err(reason) => {
+                self.complain(&format!("App [{label}] can't be started: {reason}"));
+                return self.handle(Input::SpawnFailed {
+                    id,
+                    incarnation,
+                    transient: false,
+                });
+            }
+        };
+        self.say(Level::Log, &format!("App [{label}] starting in -fork mode-"));
+        let request = Request::Spawn {
+            key: key_of(incarnation),
+            spec: &spec,
+            extra: &[],
+        };
+        if let Err(error) = self.keeper.send(&request) {
+            self.complain(&format!("App [{label}] can't be started: {error}"));
+            self.handle(Input::SpawnFailed {
+                id,
+                incarnation,
+                transient: true,
+            });
+        }
+    }
+
+    /// The keeper started it.
+    pub(crate) fn on_spawned(&mut self, child: ChildInfo) {
+        let incarnation = Incarnation(child.key);
+        let (pid, channel) = (child.pid, child.fds.ipc.is_some());
+        let Some(id) = self.process_of_life(incarnation) else {
+            self.complain(&format!("process {pid} was started, but nobody knows what for"));
+            return;
+        };
+        self.begin_life(id, child, None);
+        if let Some(path) = self.apps.get(&id).and_then(|app| app.env.pid_path()) {
+            self.disk.write(path, pid.to_string(), 0o644);
+        }
+        self.handle(Input::Spawned {
+            id,
+            incarnation,
+            pid,
+            channel,
+        });
+    }
+
+    /// The keeper could not start it.
+    pub(crate) fn on_spawn_failed(&mut self, key: u64, step: Step, errno: i32) {
+        let incarnation = Incarnation(key);
+        let Some(id) = self.process_of_life(incarnation) else {
+            return;
+        };
+        let error = rustix::io::Errno::from_raw_os_error(errno);
+        let app = self.apps.get(&id);
+        let (name, program) = app.map_or_else(
+            || (String::new(), String::new()),
+            |app| (app.env.name().to_owned(), app.env.command_line().program),
+        );
+        self.complain(&format!(
+            "App [{name}:{}] can't be started: {} ({program}): {}",
+            id.0,
+            step.describe(),
+            std::io::Error::from(error)
+        ));
+        self.handle(Input::SpawnFailed {
+            id,
+            incarnation,
+            transient: TRANSIENT.contains(&error),
+        });
+    }
+
+    /// Connect everything that belongs to a life, new or taken over.
+    pub(crate) fn begin_life(&mut self, id: ProcId, child: ChildInfo, stash: Option<Stash>) {
+        let incarnation = Incarnation(child.key);
+        let mut troubles = Vec::new();
+        let mut open_streams = 0;
+        if let Some(app) = self.apps.get(&id) {
+            for (side, pipe) in [(Side::Out, &child.fds.stdout), (Side::Err, &child.fds.stderr)] {
+                let Some(pipe) = pipe else { continue };
+                match os::fd::duplicate(pipe) {
+                    Ok(pipe) => {
+                        self.pump.attach(incarnation, side, pipe, &app.env, id);
+                        open_streams += 1;
+                    }
+                    Err(error) => troubles.push(format!("its output: {error}")),
+                }
+            }
+        }
+        let stdin = child.fds.stdin.as_ref().and_then(|pipe| {
+            let opened = os::fd::duplicate(pipe).and_then(StdinHandle::open);
+            opened
+                .map_err(|error| troubles.push(format!("its input: {error}")))
+                .ok()
+        });
+        let channel = child.fds.ipc.as_ref().and_then(|socket| {
+            let opened = os::fd::duplicate(socket)
+                .and_then(|socket| ChildChannel::open(socket, stash, incarnation, self.events.clone()));
+            opened
+                .map_err(|error| troubles.push(format!("its IPC channel: {error}")))
+                .ok()
+        });
+        let life = Life {
+            id,
+            pid: child.pid,
+            stdin,
+            channel,
+            tree: Vec::new(),
+            exited: false,
+            open_streams,
+            complaints: 0,
+            spawned_at_ms: child.spawned_at_ms,
+            held: child.fds,
+        };
+        self.lives.insert(incarnation, life);
+        for trouble in troubles {
+            self.complain(&format!("App [{}]: taking {trouble}", self.label(incarnation)));
+        }
+    }
+
+    /// Once a life has ended and nothing more can come from it, the keeper may let go of it.
+    pub(crate) fn forget_if_over(&mut self, incarnation: Incarnation) {
+        let over = self
+            .lives
+            .get(&incarnation)
+            .is_some_and(|life| life.exited && life.open_streams == 0 && life.channel.is_none());
+        if over {
+            self.lives.remove(&incarnation);
+            let forgotten = self
+                .keeper
+                .send(&Request::Forget {
+                    key: key_of(incarnation),
+                })
+                .and_then(|()| {
+                    self.keeper.send(&Request::Remove {
+                        name: &stash_name(incarnation),
+                    })
+                });
+            if let Err(error) = forgotten {
+                self.complain(&format!("telling the keeper of an exit: {error}"));
+            }
+        }
+    }
+
+    fn process_of_life(&self, incarnation: Incarnation) -> Option<ProcId> {
+        self.sup
+            .ids()
+            .find(|id| self.sup.present_life(*id) == Some(incarnation))
+    }
+
+    /// The nearest package.json is read by another thread; its answer comes as an event.
+    fn look_up_version(&self, id: ProcId) {
+        let Some(app) = self.apps.get(&id) else { return };
+        if app.env.text("version").is_some_and(|version| version != "N/A") {
+            return;
+        }
+        let script = PathBuf::from(app.env.exec_path());
+        let events = self.events.clone();
+        tokio::task::spawn_blocking(move || {
+            let version = version_of(&script);
+            let _ = events.blocking_send(Event::Version { id, script, version });
+        });
+    }
+}
+
+/// What the keeper is to execute.
+fn spec_of(env: &Pm2Env) -> Result<SpawnSpec, String> {
+    let line = env.command_line();
+    let mut argv: Vec<OsString> = vec![line.program.clone().into()];
+    argv.extend(line.argv().map(OsString::from));
+    let identity = identity_of(env)?;
+    let home = match (&identity, env.uid()) {
+        (Some(_), Some(uid)) => os::users::user(&uid).map(|user| user.home),
+        _ => None,
+    };
+    let mut vars: Vec<OsString> = env
+        .child_env()
+        .into_iter()
+        .filter(|(name, _)| home.is_none() || name != "HOME")
+        .map(|(name, value)| format!("{name}={value}").into())
+        .collect();
+    if let Some(home) = home {
+        let mut var = OsString::from("HOME=");
+        var.push(home);
+        vars.push(var);
+    }
+    vars.push(format!("{}=3", node::CHANNEL_FD).into());
+    vars.push(
+        format!(
+            "{}={}",
+            node::CHANNEL_SERIALIZATION_MODE,
+            node::SERIALIZATION_JSON
+        )
+        .into(),
+    );
+    let program = Program {
+        exec: line.program.into(),
+        argv,
+        env: vars,
+        cwd: env.cwd().into(),
+        identity,
+        listen_pid: false,
+    };
+    Ok(SpawnSpec {
+        program,
+        stdin_pipe: true,
+        ipc: IpcPlace::First,
+    })
+}
+
+fn identity_of(env: &Pm2Env) -> Result<Option<Identity>, String> {
+    let (uid, gid) = (env.uid(), env.gid());
+    if uid.is_none() && gid.is_none() {
+        return Ok(None);
+    }
+    let (own_uid, own_gid) = os::users::effective_ids();
+    let user = match &uid {
+        Some(uid) => Some(os::users::user(uid).ok_or_else(|| format!("there is no user {uid}"))?),
+        None => None,
+    };
+    let gid = match &gid {
+        Some(gid) => Some(os::users::group_id(gid).ok_or_else(|| format!("there is no group {gid}"))?),
+        None => None,
+    };
+    let primary = gid
+        .or_else(|| user.as_ref().map(|user| user.gid))
+        .unwrap_or(own_gid);
+    let groups = user
+        .as_ref()
+        .map_or_else(|| vec![primary], |user| os::users::groups_of(&user.name, primary));
+    Ok(Some(Identity {
+        uid: user.map_or(own_uid, |user| user.uid),
+        gid: primary,
+        groups,
+    }))
+}
+
+/// The version in the nearest package.json above the script.
+fn version_of(script: &Path) -> Option<String> {
+    /// A package.json larger than this is none.
+    const MAX: u64 = 1024 * 1024;
+    let mut folder = script.parent();
+    while let Some(here) = folder {
+        let path = here.join("package.json");
+        if let Ok(meta) = std::fs::metadata(&path)
+            && meta.is_file()
+        {
+            let text = if meta.len() <= MAX {
+                std::fs::read(&path).ok()?
+            } else {
+                return None;
+            };
+            let package: serde_json::Value = serde_json::from_slice(&text).ok()?;
+            return package
+                .get("version")?
+                .as_str()
+                .map(|version| version.chars().take(100).collect());
+        }
+        folder = here.parent();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn env(value: serde_json::Value) -> Pm2Env {
+        match value {
+            serde_json::Value::Object(map) => Pm2Env::from(map),
+            other => panic!("not an object: {other}"),
+        }
+    }
+
+    #[test]
+    fn a_node_app_is_run_by_node_with_its_channel() {
+        let spec = spec_of(&env(json!({
+            "exec_interpreter": "node", "node_args": ["--harmony"], "pm_exec_path": "/a/app.js", "args": ["x y"],
+            "pm_cwd": "/a", "PORT": 80, "env": { "PORT": 80 },
+        })))
+        .unwrap();
+        assert_eq!(spec.program.argv, ["node", "--harmony", "/a/app.js", "x y"]);
+        assert_eq!(spec.program.cwd, Path::new("/a"));
+        assert!(
+            spec.program.env.contains(&"PORT=80".into())
+                && spec.program.env.contains(&"NODE_CHANNEL_FD=3".into())
+        );
+        assert!(
+            !spec
+                .program
+                .env
+                .iter()
+                .any(|var| var.to_string_lossy().starts_with("env="))
+        );
+        assert_eq!(spec.program.identity, None);
+        assert!(spec_of(&env(json!({ "pm_exec_path": "/x", "uid": "no such user" }))).is_err());
+    }
+
+    #[test]
+    fn the_nearest_package_json_tells_the_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(dir.path().join("a/package.json"), r#"{"version":"1.2.3"}"#).unwrap();
+        std::fs::write(dir.path().join("package.json"), r#"{"version":"9.9.9"}"#).unwrap();
+        assert_eq!(version_of(&deep.join("app.js")), Some("1.2.3".into()));
+        std::fs::write(dir.path().join("a/package.json"), "{").unwrap();
+        assert_eq!(version_of(&deep.join("app.js")), None);
+    }
+}

@@ -1,0 +1,82 @@
+//! Lists, reports, and the end of the daemon.
+
+use serde_json::json;
+use supervisor::Input;
+
+use super::Args;
+use crate::owner::Daemon;
+use crate::rpc::Responder;
+
+/// The list of processes with what they take.
+pub(super) fn monitor_data(daemon: &mut Daemon, responder: Responder) {
+    daemon.measure();
+    let list: Vec<_> = daemon
+        .apps
+        .iter()
+        .map(|(id, app)| app.env.list_element(daemon.pid_of(*id), Some(daemon.monit(*id))))
+        .collect();
+    responder.value(&list);
+}
+
+/// Figures of the host, in the form of PM2's metrics.
+pub(super) fn system_data(daemon: &mut Daemon, responder: Responder) {
+    responder.value(&daemon.host_metrics());
+}
+
+/// About the daemon itself. Its environment is left out: it may hold secrets, and the report is made to be posted.
+pub(super) fn report(daemon: &mut Daemon, responder: Responder) {
+    let (uid, gid) = os::users::effective_ids();
+    let argv: Vec<_> = std::env::args_os()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    let exe = std::env::current_exe().unwrap_or_default();
+    responder.value(&json!({
+        "pm2_version": pm2::COMPAT_VERSION,
+        "node_version": "N/A",
+        "node_path": exe,
+        "argv0": exe,
+        "argv": argv,
+        "uid": uid,
+        "gid": gid,
+        "env": {},
+        "managed_apps": daemon.apps.len(),
+        "started_at": daemon.started_at_ms,
+        "pilothouse": {
+            "version": env!("CARGO_PKG_VERSION"),
+            "bus_messages_lost": daemon.bus.lost(),
+            "disk_jobs_lost": daemon.disk.dropped(),
+        },
+    }));
+}
+
+pub(super) fn reload_logs(daemon: &mut Daemon, responder: Responder) {
+    daemon.reload_logs();
+    responder.value(&json!({}));
+}
+
+/// There is no V8 in this daemon to profile.
+pub(super) fn no_profile(responder: Responder) {
+    responder.error("this daemon is not a node program, so there is no V8 profile of it");
+}
+
+/// From now on nothing is restarted. No answer, as with PM2.
+pub(super) fn notify_kill(daemon: &mut Daemon) {
+    daemon.handle(Input::Draining);
+}
+
+/// End. The caller gets a signal instead of an answer, but only if it named itself.
+pub(super) fn kill_me(daemon: &mut Daemon, args: &Args, peer_pid: u32) {
+    let named = args.get(0).get("pid").and_then(serde_json::Value::as_u64);
+    let caller = named
+        .and_then(|pid| u32::try_from(pid).ok())
+        .filter(|pid| *pid == peer_pid && *pid > 1);
+    daemon.end_by_request(caller);
+}
+
+impl Daemon {
+    /// Open all log files anew, for what rotates them.
+    pub(crate) fn reload_logs(&mut self) {
+        self.pump.reopen();
+        self.say(crate::journal::Level::Log, "Reloading logs");
+    }
+}

@@ -1,0 +1,69 @@
+//! Watching files. The entry says whether a process is watched; clients change it here.
+
+use serde_json::{Value, json};
+use supervisor::ProcId;
+
+use super::{Args, id_text};
+use crate::owner::Daemon;
+use crate::rpc::Responder;
+
+/// Before a stop or delete, clients switch watching off with the name and the argument of the call that follows.
+pub(super) fn stop(daemon: &mut Daemon, args: &Args, responder: Responder) {
+    let method = args.get(0).as_str().unwrap_or_default();
+    let ids: Vec<ProcId> = match method {
+        "stopAll" | "deleteAll" => daemon.apps.keys().copied().collect(),
+        _ if method.ends_with("ProcessId") => pm2::rpc::process_id(args.get(1))
+            .map(ProcId)
+            .into_iter()
+            .collect(),
+        _ if method.ends_with("ProcessName") => {
+            let name = args.get(1).as_str().unwrap_or_default();
+            daemon
+                .apps
+                .iter()
+                .filter(|(_, app)| app.env.name() == name)
+                .map(|(id, _)| *id)
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    for id in ids {
+        set(daemon, id, false);
+    }
+    responder.value(&json!({ "success": true }));
+}
+
+pub(super) fn start(daemon: &mut Daemon, args: &Args, responder: Responder) {
+    if let Some(id) = pm2::rpc::process_id(args.get(1)).map(ProcId) {
+        set(daemon, id, true);
+    }
+    responder.value(&json!({ "success": true, "notrestarted": true }));
+}
+
+pub(super) fn toggle(daemon: &mut Daemon, args: &Args, responder: Responder) {
+    let Some(id) = pm2::rpc::process_id(args.get(1))
+        .map(ProcId)
+        .filter(|id| daemon.apps.contains_key(id))
+    else {
+        return responder.error(&format!("{} id unknown", id_text(args.get(1))));
+    };
+    let watched = daemon.apps.get(&id).is_some_and(|app| app.env.watches());
+    set(daemon, id, !watched);
+    responder.value(&json!({ "success": true }));
+}
+
+fn set(daemon: &mut Daemon, id: ProcId, watch: bool) {
+    let Some(app) = daemon.apps.get_mut(&id) else {
+        return;
+    };
+    // Paths that are watched stay as they are while watching is on.
+    if app.env.watches() != watch
+        || app
+            .env
+            .get("watch")
+            .is_none_or(|value| matches!(value, Value::Null))
+    {
+        app.env.set("watch", watch);
+        daemon.keep(id);
+    }
+}

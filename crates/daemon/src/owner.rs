@@ -1,0 +1,408 @@
+//! The owner: the one place where the state of this daemon changes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use keeper::client::Respawn;
+use os::proc::Sampler;
+use pm2::bus::ProcessRef;
+use pm2::env::Pm2Env;
+use pm2::home::Home;
+use pm2::rpc::Call;
+use serde_json::Value;
+use supervisor::{Command, Effect, Event as News, Incarnation, Input, Mono, ProcId, Status, Supervisor};
+use tokio::sync::mpsc::Sender;
+use tokio::task::AbortHandle;
+
+use crate::agent_host::AgentHost;
+use crate::app::{App, Life};
+use crate::bus::Bus;
+use crate::clock;
+use crate::disk::Disk;
+use crate::ending::Ending;
+use crate::event::Event;
+use crate::host_metrics::HostMetrics;
+use crate::jobs::{JobId, Jobs};
+use crate::journal::{Journal, Level};
+use crate::keeper_link::KeeperLink;
+use crate::methods;
+use crate::pump::LogPump;
+use crate::record;
+use crate::reports;
+use crate::rpc::{Door, Responder};
+use crate::settings::Settings;
+
+/// All state of the daemon.
+pub(crate) struct Daemon {
+    pub(crate) home: Arc<Home>,
+    pub(crate) settings: Settings,
+    pub(crate) started_at_ms: i64,
+    pub(crate) sup: Supervisor,
+    pub(crate) apps: BTreeMap<ProcId, App>,
+    pub(crate) lives: BTreeMap<Incarnation, Life>,
+    pub(crate) next_id: u32,
+    pub(crate) jobs: Jobs<Then>,
+    pub(crate) keeper: KeeperLink,
+    pub(crate) respawn: Respawn,
+    pub(crate) pump: LogPump,
+    pub(crate) bus: Bus,
+    pub(crate) journal: Journal,
+    pub(crate) disk: Disk,
+    pub(crate) sampler: Sampler,
+    /// Scratch space for reading channels.
+    pub(crate) scratch: Vec<u8>,
+    /// Channels that had more to say than fits in one turn.
+    pub(crate) talkative: VecDeque<Incarnation>,
+    pub(crate) host: HostMetrics,
+    pub(crate) agent: AgentHost,
+    /// The task that serves `interactor.sock` while an agent runs.
+    pub(crate) interactor: Option<AbortHandle>,
+    /// Copies of the listening sockets, for a new keeper.
+    pub(crate) listeners: Vec<(&'static str, OwnedFd)>,
+    pub(crate) events: Sender<Event>,
+    pub(crate) next_worker_run: Mono,
+    pub(crate) ending: Option<Ending>,
+}
+
+/// What follows when all commands of a job are answered.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// Answer with the one process.
+    ShowOne(Responder),
+    /// Answer with all of them.
+    ShowAll(Responder),
+    /// They are new: tell the bus, and answer with the one or with all.
+    Started { responder: Responder, one: bool },
+    /// Answer the hub.
+    Agent(crate::agent_host::Waiting),
+    /// The daemon can end now.
+    End,
+}
+
+impl Daemon {
+    /// Something came from a task.
+    pub(crate) fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Request {
+                door,
+                call,
+                peer_pid,
+                responder,
+            } => match (door, call) {
+                (_, Call::Methods) => responder.methods(),
+                (Door::Rpc, Call::Method { name, args }) => {
+                    methods::call(self, &name, args, peer_pid, responder);
+                }
+                (Door::Interactor, Call::Method { name, .. }) => {
+                    methods::agent::interactor(self, &name, responder)
+                }
+            },
+            Event::BusJoined { number, outbox } => {
+                self.bus.join(number, outbox);
+                self.listen_to_logs();
+            }
+            Event::BusLeft { number } => {
+                self.bus.leave(number);
+                self.listen_to_logs();
+            }
+            Event::ChannelReady { incarnation } => self.read_channel(incarnation),
+            Event::TreeGone {
+                id,
+                incarnation,
+                round,
+            } => {
+                if let Some(life) = self.lives.get_mut(&incarnation) {
+                    life.tree
+                        .retain(|pidfd| !os::process::has_exited(pidfd).unwrap_or(true));
+                }
+                self.handle(Input::TreeGone {
+                    id,
+                    incarnation,
+                    round,
+                });
+            }
+            Event::Version { id, script, version } => {
+                if let Some(app) = self.apps.get_mut(&id)
+                    && std::path::Path::new(app.env.exec_path()) == script
+                {
+                    let version = version.unwrap_or_else(|| "N/A".into());
+                    if app.env.text("version") != Some(&version) {
+                        app.env.set("version", version);
+                        self.keep(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tell the supervisor. Its wishes are carried out by [`Daemon::settle`], at the end of the turn.
+    pub(crate) fn handle(&mut self, input: Input) {
+        self.sup.handle(clock::now(), input);
+    }
+
+    /// A command whose answer belongs to a job.
+    pub(crate) fn command_for(&mut self, job: JobId, id: ProcId, command: Command) {
+        let ticket = Some(self.jobs.ticket(job, id));
+        self.handle(Input::Command { ticket, command });
+    }
+
+    /// When the loop has to wake up by itself.
+    pub(crate) fn next_wake(&self) -> Option<Mono> {
+        let worker = (self
+            .sup
+            .ids()
+            .any(|id| self.sup.policy(id).is_some_and(|p| p.max_memory.is_some())))
+        .then_some(self.next_worker_run);
+        [self.sup.next_deadline(), worker, self.agent.next_sample()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Time has passed.
+    pub(crate) fn on_time(&mut self) {
+        let now = clock::now();
+        if self.sup.next_deadline().is_some_and(|at| at <= now.mono) {
+            self.sup.handle_timeout(now);
+        }
+        if self.next_worker_run <= now.mono {
+            self.next_worker_run = now.mono.after(self.settings.worker_interval);
+            self.check_memory();
+        }
+        if self.agent.next_sample().is_some_and(|at| at <= now.mono) {
+            self.observe_for_agent();
+        }
+    }
+
+    /// Carry out everything the supervisor wants.
+    pub(crate) fn settle(&mut self) {
+        while let Some(effect) = self.sup.poll_effect() {
+            match effect {
+                Effect::Spawn { id, incarnation } => self.spawn(id, incarnation),
+                Effect::Signal {
+                    id,
+                    incarnation,
+                    pid,
+                    signal,
+                    tree,
+                    round,
+                } => {
+                    self.signal_life(id, incarnation, pid, signal, tree.then_some(round));
+                }
+                Effect::AskToStop { incarnation, .. } => {
+                    // A channel that breaks now is told to the supervisor by its end; the kill timeout does the rest.
+                    let _ = self.send_to_child(incarnation, &node::message::shutdown());
+                }
+                Effect::Reply { ticket, result } => {
+                    if let Some(job) = self.jobs.settle(ticket, result) {
+                        self.finish_job(job);
+                    }
+                }
+                Effect::Notify { id, event, status } => self.on_news(id, event, status),
+                Effect::Changed(id) => {
+                    self.refresh(id);
+                    // The record of a launch is written with the launch, see `spawn`.
+                    let launching = self.sup.restorable(id).map(|kept| kept.phase);
+                    if !matches!(launching, Some(supervisor::Phase::Launching(_, None))) {
+                        self.keep(id);
+                    }
+                }
+                Effect::Removed(id) => self.removed(id),
+            }
+        }
+        if self.ending.as_ref().is_some_and(Ending::waits_for_nothing) {
+            self.end_now();
+        }
+    }
+
+    /// Bring the shown fields of an entry up to date.
+    pub(crate) fn refresh(&mut self, id: ProcId) {
+        if let (Some(app), Some(view)) = (self.apps.get_mut(&id), self.sup.view(id)) {
+            app.env.observe(&view);
+        }
+    }
+
+    /// Store the record of a process with the keeper.
+    pub(crate) fn keep(&mut self, id: ProcId) {
+        let (Some(app), Some(restored)) = (self.apps.get(&id), self.sup.restorable(id)) else {
+            return;
+        };
+        let mut lives: Vec<_> = self
+            .lives
+            .iter()
+            .filter(|(_, life)| life.id == id)
+            .map(|(incarnation, _)| *incarnation)
+            .collect();
+        lives.extend(
+            self.sup
+                .present_life(id)
+                .filter(|life| !self.lives.contains_key(life)),
+        );
+        let bytes = record::write(&app.env, &restored, &lives);
+        let name = record::store_name(id);
+        let stored =
+            os::memfd::with_content("record", &bytes).and_then(|memfd| self.keeper.put(&name, vec![memfd]));
+        if let Err(error) = stored {
+            self.complain(&format!("storing the record of process {}: {error}", id.0));
+        }
+    }
+
+    fn removed(&mut self, id: ProcId) {
+        if let Err(error) = self.keeper.remove(&record::store_name(id)) {
+            self.complain(&format!("removing the record of process {}: {error}", id.0));
+        }
+        self.apps.remove(&id);
+        if self.apps.is_empty() {
+            self.next_id = 0;
+        }
+    }
+
+    fn on_news(&mut self, id: ProcId, news: News, status: Status) {
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        let label = format!("{}:{}", app.env.name(), id.0);
+        let (topic, line) = match news {
+            News::Online => (
+                Some("online"),
+                Some((Level::Log, format!("App [{label}] online"))),
+            ),
+            News::Exit { exit: Some(exit) } => {
+                reports::forget(&mut app.env);
+                let signal = match exit {
+                    supervisor::Exit::Signal(number) => {
+                        os::signal::name(number).unwrap_or("a realtime signal")
+                    }
+                    // What PM2 writes for an exit by code.
+                    supervisor::Exit::Code(_) => "SIGINT",
+                    supervisor::Exit::Unknown => "unknown",
+                };
+                let text = format!(
+                    "App [{label}] exited with code [{}] via signal [{signal}]",
+                    exit.code()
+                );
+                if let Some(path) = app.env.pid_path() {
+                    self.disk.remove(path);
+                }
+                (Some("exit"), Some((Level::Log, text)))
+            }
+            News::Exit { exit: None } => (Some("exit"), None),
+            News::RestartOverlimit => {
+                let text = format!(
+                    "Script {} had too many unstable restarts ({}). Stopped. \"errored\"",
+                    app.env.exec_path(),
+                    self.sup.policy(id).map_or(0, |policy| policy.max_restarts),
+                );
+                (Some("restart overlimit"), Some((Level::Error, text)))
+            }
+            News::SpawnFailed => (None, None),
+            News::MemoryExceeded { rss, limit } => {
+                let text = format!(
+                    "App [{label}] takes {} of memory, more than its {}; restarting it",
+                    pm2::units::bytes_text(rss),
+                    pm2::units::bytes_text(limit)
+                );
+                (None, Some((Level::Log, text)))
+            }
+            News::Killed => (
+                None,
+                Some((
+                    Level::Log,
+                    format!("App [{label}] did not stop in time, killing it"),
+                )),
+            ),
+            News::Unkillable => (
+                None,
+                Some((Level::Error, format!("App [{label}] could not be stopped"))),
+            ),
+        };
+        if let Some((level, line)) = line {
+            self.say(level, &line);
+        }
+        if let Some(topic) = topic {
+            self.publish_event(id, topic, false, Some(status));
+        }
+    }
+
+    /// Tell the bus and the hub what happened to a process; `status` if it differs from the entry's.
+    pub(crate) fn publish_event(&mut self, id: ProcId, event: &str, manually: bool, status: Option<Status>) {
+        self.refresh(id);
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        let at = clock::wall_ms();
+        let shown = app.env.status().to_owned();
+        if let Some(status) = status {
+            app.env.set("status", pm2::env::status_text(status));
+        }
+        if self.bus.has_listeners()
+            && let Ok(frame) = pm2::bus::process_event(event, manually, app.env.as_object(), at)
+        {
+            let newly_slow = self.bus.publish(frame);
+            self.tell_slow(newly_slow);
+        }
+        if let Some(app) = self.apps.get_mut(&id) {
+            self.agent.process_event(&app.env, event, manually, at);
+            app.env.set("status", shown);
+        }
+    }
+
+    /// A message that a process (or the daemon about it) sends to everybody.
+    pub(crate) fn publish_message(&mut self, id: ProcId, topic: &str, data: &Value) {
+        let Some(app) = self.apps.get(&id) else { return };
+        let at = clock::wall_ms();
+        self.agent.message(&app.env, topic, data, at);
+        if self.bus.has_listeners() {
+            let frame = pm2::bus::typed_message(topic, &process_ref(&app.env, id), at, data);
+            if let Ok(frame) = frame {
+                let newly_slow = self.bus.publish(frame);
+                self.tell_slow(newly_slow);
+            }
+        }
+    }
+
+    /// A line for the daemon's log.
+    pub(crate) fn say(&mut self, level: Level, text: &str) {
+        let at = clock::wall_ms();
+        let Some(line) = self.journal.write(at, level, text) else {
+            return;
+        };
+        if self.bus.has_listeners()
+            && let Ok(frame) = pm2::bus::log_pm2(at, &line)
+        {
+            // Nothing is said about slow clients here: that line would come back to the same place.
+            let _ = self.bus.publish(frame);
+        }
+    }
+
+    /// Something that should not be.
+    pub(crate) fn complain(&mut self, text: &str) {
+        self.say(Level::Error, text);
+    }
+
+    pub(crate) fn tell_slow(&mut self, clients: usize) {
+        if clients > 0 {
+            let lost = self.bus.lost();
+            self.complain(&format!(
+                "a client of the bus reads too slowly and loses messages ({lost} so far)"
+            ));
+        }
+    }
+
+    /// The pid of a process while it lives, else 0.
+    pub(crate) fn pid_of(&self, id: ProcId) -> u32 {
+        self.sup.view(id).and_then(|view| view.pid).unwrap_or(0)
+    }
+
+    /// The present life of a process.
+    pub(crate) fn life_of(&self, id: ProcId) -> Option<&Life> {
+        self.lives.get(&self.sup.view(id)?.incarnation?)
+    }
+}
+
+/// How messages name a process.
+pub(crate) fn process_ref(env: &Pm2Env, id: ProcId) -> ProcessRef<'_> {
+    ProcessRef {
+        pm_id: Value::from(id.0),
+        name: env.name(),
+        rev: None,
+        namespace: env.namespace(),
+    }
+}

@@ -1,0 +1,278 @@
+//! The record of one process: what a new daemon needs to carry on with it. Pure text in and out.
+//!
+//! Version 1 is an object `{v, env, facts, phase, lives}`. Fields may be added; a reader passes over what it does not know and takes the
+//! default for what is absent.
+
+use std::time::Duration;
+
+use pm2::Object;
+use pm2::env::Pm2Env;
+use serde::{Deserialize, Serialize};
+use supervisor::{Facts, Goal, Incarnation, Mono, Phase, ProcId, Restored};
+use thiserror::Error;
+
+/// Largest record that is read back.
+pub(crate) const MAX_RECORD: usize = 32 * 1024 * 1024;
+/// What the keeper stores it under, before the number.
+const PREFIX: &str = "process/";
+
+/// The name under which the record of a process is stored.
+pub(crate) fn store_name(id: ProcId) -> String {
+    format!("{PREFIX}{}", id.0)
+}
+
+/// The process whose record this is; `None` if the name belongs to something else.
+pub(crate) fn process_of(name: &str) -> Option<ProcId> {
+    name.strip_prefix(PREFIX)?.parse().ok().map(ProcId)
+}
+
+/// A record that can't be used.
+#[derive(Debug, Error)]
+pub(crate) enum RecordError {
+    /// Not JSON, or of an unexpected shape.
+    #[error("reading the record of a process: {0}")]
+    Shape(#[from] serde_json::Error),
+    /// Written by something newer.
+    #[error(
+        "reading the record of a process: its version is {0}, this release knows 1; start the release that wrote it"
+    )]
+    Version(u32),
+}
+
+#[derive(Serialize)]
+struct RecordOut<'a> {
+    v: u32,
+    facts: FactsText,
+    phase: PhaseText,
+    lives: Vec<u64>,
+    env: &'a Object,
+}
+
+#[derive(Deserialize)]
+struct RecordIn {
+    v: u32,
+    #[serde(default)]
+    facts: FactsText,
+    phase: PhaseText,
+    #[serde(default)]
+    lives: Vec<u64>,
+    env: Object,
+}
+
+/// What a record holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    /// The entry.
+    pub(crate) env: Pm2Env,
+    /// Where the supervisor was.
+    pub(crate) restored: Restored,
+    /// The lives of this process that the keeper may still hold, the present one among them.
+    pub(crate) lives: Vec<Incarnation>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct FactsText {
+    created_at: Option<i64>,
+    created_mono_ms: u64,
+    started_at: i64,
+    started_mono_ms: u64,
+    restarts: u32,
+    unstable_restarts: u32,
+    backoff_ms: Option<u64>,
+    exit_code: Option<i32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+enum PhaseText {
+    Stopped,
+    Errored {
+        life: Option<u64>,
+        pid: Option<u32>,
+    },
+    Launching {
+        life: u64,
+        pid: Option<u32>,
+    },
+    Online {
+        life: u64,
+        pid: u32,
+    },
+    Stopping {
+        life: u64,
+        pid: Option<u32>,
+        goal: GoalText,
+    },
+    Waiting {
+        at_mono_ms: u64,
+    },
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum GoalText {
+    Stop,
+    Restart,
+    Delete,
+}
+
+/// The bytes to keep.
+pub(crate) fn write(env: &Pm2Env, restored: &Restored, lives: &[Incarnation]) -> Vec<u8> {
+    let facts = &restored.facts;
+    let record = RecordOut {
+        v: 1,
+        facts: FactsText {
+            created_at: facts.created_at,
+            created_mono_ms: facts.created_mono.0,
+            started_at: facts.started_at,
+            started_mono_ms: facts.started_mono.0,
+            restarts: facts.restarts,
+            unstable_restarts: facts.unstable_restarts,
+            backoff_ms: facts
+                .backoff
+                .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            exit_code: facts.exit_code,
+        },
+        phase: phase_text(restored.phase),
+        lives: lives.iter().map(|life| life.0).collect(),
+        env: env.as_object(),
+    };
+    // Text keys and plain values always have a JSON form.
+    serde_json::to_vec(&record).unwrap_or_default()
+}
+
+/// What the bytes hold.
+pub(crate) fn read(bytes: &[u8]) -> Result<Kept, RecordError> {
+    let record: RecordIn = serde_json::from_slice(bytes)?;
+    if record.v != 1 {
+        return Err(RecordError::Version(record.v));
+    }
+    let facts = record.facts;
+    let restored = Restored {
+        facts: Facts {
+            created_at: facts.created_at,
+            created_mono: Mono(facts.created_mono_ms),
+            started_at: facts.started_at,
+            started_mono: Mono(facts.started_mono_ms),
+            restarts: facts.restarts,
+            unstable_restarts: facts.unstable_restarts,
+            backoff: facts.backoff_ms.map(Duration::from_millis),
+            exit_code: facts.exit_code,
+        },
+        phase: phase(&record.phase),
+    };
+    let lives = record.lives.into_iter().map(Incarnation).collect();
+    Ok(Kept {
+        env: Pm2Env::from(record.env),
+        restored,
+        lives,
+    })
+}
+
+fn phase_text(phase: Phase) -> PhaseText {
+    match phase {
+        Phase::Stopped => PhaseText::Stopped,
+        Phase::Errored(undead) => PhaseText::Errored {
+            life: undead.map(|(life, _)| life.0),
+            pid: undead.and_then(|(_, pid)| pid),
+        },
+        Phase::Launching(life, pid) => PhaseText::Launching { life: life.0, pid },
+        Phase::Online(life, pid) => PhaseText::Online { life: life.0, pid },
+        Phase::Stopping(life, pid, goal) => {
+            let goal = match goal {
+                Goal::Stop => GoalText::Stop,
+                Goal::Restart => GoalText::Restart,
+                Goal::Delete => GoalText::Delete,
+            };
+            PhaseText::Stopping {
+                life: life.0,
+                pid,
+                goal,
+            }
+        }
+        Phase::Waiting(at) => PhaseText::Waiting { at_mono_ms: at.0 },
+    }
+}
+
+fn phase(text: &PhaseText) -> Phase {
+    match *text {
+        PhaseText::Stopped => Phase::Stopped,
+        PhaseText::Errored { life, pid } => Phase::Errored(life.map(|life| (Incarnation(life), pid))),
+        PhaseText::Launching { life, pid } => Phase::Launching(Incarnation(life), pid),
+        PhaseText::Online { life, pid } => Phase::Online(Incarnation(life), pid),
+        PhaseText::Stopping { life, pid, goal } => {
+            let goal = match goal {
+                GoalText::Stop => Goal::Stop,
+                GoalText::Restart => Goal::Restart,
+                GoalText::Delete => Goal::Delete,
+            };
+            Phase::Stopping(Incarnation(life), pid, goal)
+        }
+        PhaseText::Waiting { at_mono_ms } => Phase::Waiting(Mono(at_mono_ms)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn env() -> Pm2Env {
+        let serde_json::Value::Object(map) = json!({ "name": "api", "env": { "A": "1" }, "args": ["x"] })
+        else {
+            unreachable!("an object")
+        };
+        Pm2Env::from(map)
+    }
+
+    #[test]
+    fn every_phase_comes_back_as_it_was() {
+        let life = Incarnation(7);
+        for phase in [
+            Phase::Stopped,
+            Phase::Errored(None),
+            Phase::Errored(Some((life, Some(9)))),
+            Phase::Launching(life, None),
+            Phase::Online(life, 9),
+            Phase::Stopping(life, Some(9), Goal::Restart),
+            Phase::Stopping(life, None, Goal::Delete),
+            Phase::Waiting(Mono(12)),
+        ] {
+            let facts = Facts {
+                created_at: Some(5),
+                created_mono: Mono(1),
+                started_at: 6,
+                started_mono: Mono(2),
+                restarts: 3,
+                unstable_restarts: 4,
+                backoff: Some(Duration::from_millis(150)),
+                exit_code: Some(-1),
+            };
+            let restored = Restored { facts, phase };
+            let kept = Kept {
+                env: env(),
+                restored,
+                lives: vec![life, Incarnation(8)],
+            };
+            assert_eq!(read(&write(&kept.env, &restored, &kept.lives)).unwrap(), kept);
+        }
+    }
+
+    /// A record as release 0.1 writes it. It stays readable for ever.
+    #[test]
+    fn the_first_release_is_still_understood() {
+        let text = br#"{"v":1,"facts":{"created_at":1,"restarts":2},"phase":{"state":"online","life":3,"pid":4},"lives":[3],"env":{"name":"a"},"later":0}"#;
+        let kept = read(text).unwrap();
+        assert_eq!((kept.env.name(), kept.restored.facts.restarts), ("a", 2));
+        assert_eq!(kept.restored.phase, Phase::Online(Incarnation(3), 4));
+        assert_eq!(kept.lives, [Incarnation(3)]);
+        assert!(matches!(
+            read(br#"{"v":2,"phase":{"state":"stopped"},"env":{}}"#),
+            Err(RecordError::Version(2))
+        ));
+        assert!(matches!(read(b"{"), Err(RecordError::Shape(_))));
+        assert_eq!(process_of(&store_name(ProcId(12))), Some(ProcId(12)));
+        assert_eq!(process_of("listener/rpc"), None);
+    }
+}
