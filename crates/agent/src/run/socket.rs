@@ -147,7 +147,7 @@ async fn open(address: &Address) -> Result<(Ws, Option<IpAddr>), OpenError> {
             answer.status().as_u16(),
             reason(answer.body().as_deref()),
         )),
-        Err(WsError::Io(e)) if e.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
+        Err(WsError::Io(e)) if matches!(e.get_ref(), Some(e) if e.is::<rustls::Error>()) => {
             Err(failed("securing the connection to", e.to_string()))
         }
         Err(WsError::Tls(e)) => Err(failed("securing the connection to", e.to_string())),
