@@ -27,6 +27,8 @@ interface ChartProps {
 
 const NONE: Aligned = { t: [], lines: [] };
 const TABLE_ROWS = 200;
+/** After so long the hub has stored what it knew when the page opened. */
+const SETTLED_MS = 12_000;
 
 export function Chart(props: ChartProps) {
   const { bucket, app, server, metric, title, by, range, height, onZoom } = props;
@@ -85,10 +87,13 @@ export function Chart(props: ChartProps) {
     history.current = [];
     setState('loading');
     void load();
+    // What the hub had not stored yet when the page opened is between its history and the live tail.
+    const soon = isLive(range) ? setTimeout(load, SETTLED_MS) : undefined;
     const every = refreshEvery(range);
     const timer = every > 0 ? setInterval(() => document.visibilityState === 'visible' && load(), every) : undefined;
     return () => {
       abort.abort();
+      clearTimeout(soon);
       clearInterval(timer);
     };
   }, [bucket, app, server, metric, rangeKey, seen, state === 'failed' ? round : 0]);

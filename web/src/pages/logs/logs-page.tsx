@@ -76,7 +76,11 @@ function Logs({ server, app, query }: LogsProps) {
         link.watch(bucketId.peek(), { topic: 'logs', server: s.server, app: app === '' ? null : app }, (frame) => {
           if (frame.op === 'error') setRefused(`${s.name}: ${frame.message}`);
           else if (frame.op === 'logs') {
-            buffer.push(frame.lines, frame.dropped);
+            // Frames carry the server's id; its name is what people know.
+            buffer.push(
+              frame.lines.map((l) => ({ ...l, server: s.name })),
+              frame.dropped,
+            );
             flush();
           }
         }),
