@@ -95,7 +95,7 @@ impl Daemon {
                     methods::call(self, &name, args, peer_pid, responder);
                 }
                 (Door::Interactor, Call::Method { name, .. }) => {
-                    methods::agent::interactor(self, &name, responder)
+                    methods::agent::interactor(self, &name, responder);
                 }
             },
             Event::BusJoined { number, outbox } => {

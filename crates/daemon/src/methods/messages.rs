@@ -71,7 +71,7 @@ pub(super) fn line_to_stdin(daemon: &mut Daemon, args: &Args, responder: Respond
     match stdin {
         None => responder.error(&format!("Process with ID <{}> offline.", id.0)),
         Some(stdin) if stdin.send(format!("{line}\n")) => {
-            responder.value(&json!({ "pm_id": pm_id, "line": line }))
+            responder.value(&json!({ "pm_id": pm_id, "line": line }));
         }
         Some(_) => responder.error(&format!(
             "Process with ID <{}> does not read its standard input.",
@@ -103,7 +103,7 @@ pub(super) fn data_to_process(daemon: &mut Daemon, args: &Args, responder: Respo
     };
     match node::frame::encode_message(packet) {
         Ok(line) if daemon.send_to_child(life, &line) => {
-            responder.value(&json!({ "success": true, "data": packet }))
+            responder.value(&json!({ "success": true, "data": packet }));
         }
         Ok(_) => responder.error(&format!("Process with ID <{}> does not take messages.", id.0)),
         Err(error) => responder.error(&error.to_string()),

@@ -22,7 +22,7 @@ pub(crate) fn call(daemon: &mut Daemon, name: &str, args: Vec<Value>, peer_pid: 
         method::STOP_PROCESS_ID => processes::stop(daemon, &args, responder),
         method::RESTART_PROCESS_ID => processes::restart(daemon, args, responder),
         method::RELOAD_PROCESS_ID | method::SOFT_RELOAD_PROCESS_ID => {
-            processes::reload(daemon, args, responder)
+            processes::reload(daemon, args, responder);
         }
         method::DELETE_PROCESS_ID => processes::delete(daemon, &args, responder),
         method::DUPLICATE_PROCESS_ID => processes::duplicate(daemon, &args, responder),

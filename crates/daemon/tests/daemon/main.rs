@@ -1,0 +1,7 @@
+//! A real keeper, a real daemon and real children.
+
+mod bus;
+mod channel;
+mod death;
+mod home;
+mod life;
