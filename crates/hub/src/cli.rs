@@ -1,1 +1,297 @@
 //! The entry points of `pilothouse hub`.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+
+use crate::auth::NewToken;
+use crate::clock::Clock;
+use crate::options::{HubOptions, OwnerPreset, Retention};
+use crate::server::{HubError, Running, start};
+use crate::setup::Welcome;
+use crate::store::catalog::{Accounts, Tokens};
+use crate::store::sqlite::SqliteCatalog;
+
+/// Runs a hub: collects what servers report, and shows it.
+#[derive(Debug, Parser)]
+#[command(name = "hub", args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Personal tokens.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Prints a new personal token, with which programs log in. The hub may run meanwhile.
+    Create {
+        /// Folder of the hub's data.
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// E-mail address or name of the account that the token speaks for.
+        #[arg(long, value_name = "EMAIL")]
+        user: String,
+        /// What it is for.
+        #[arg(long, default_value = "command line")]
+        label: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Folder to keep everything in; made when missing.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8484")]
+    listen: String,
+    /// Print the start facts as one line of JSON.
+    #[arg(long)]
+    json: bool,
+    /// How browsers and agents reach this hub, when it is behind a proxy: https://hub.example.org
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Let anybody make an account; otherwise by invitation only.
+    #[arg(long)]
+    registration: bool,
+    /// Days that history is kept in steps of one minute.
+    #[arg(long, value_name = "DAYS", default_value_t = 14)]
+    keep_days: u32,
+    /// Gigabytes that history may take on disk.
+    #[arg(long, value_name = "GB", default_value_t = 10)]
+    max_disk: u64,
+}
+
+/// Runs what the arguments after `hub` ask for, to its end. Reads `PILOTHOUSE_OWNER_EMAIL` and
+/// `PILOTHOUSE_OWNER_PASSWORD`. Logging is set up by the caller; what is meant for the user goes to stdout, errors to
+/// stderr.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = std::iter::once(OsString::from("hub")).chain(args);
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match cli.command {
+        Some(Command::Token {
+            command: TokenCommand::Create { data, user, label },
+        }) => create_token(&data.unwrap_or_else(default_data), &user, &label).map(|token| say(&token)),
+        None => options(cli.run).and_then(run),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `$XDG_DATA_HOME/pilothouse/hub`, or the same in the user's home.
+fn default_data() -> PathBuf {
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .filter(|path| Path::new(path).is_absolute())
+        .map_or_else(
+            || {
+                std::env::home_dir()
+                    .unwrap_or_else(|| PathBuf::from("."))
+                    .join(".local/share")
+            },
+            PathBuf::from,
+        );
+    base.join("pilothouse/hub")
+}
+
+fn options(args: RunArgs) -> Result<HubOptions, HubError> {
+    let public_url = match args.public_url {
+        Some(url) if url.starts_with("https://") || url.starts_with("http://") => {
+            Some(url.trim_end_matches('/').to_owned())
+        }
+        Some(url) => {
+            return Err(HubError::Options(format!(
+                "--public-url {url:?} does not begin with https:// or http://"
+            )));
+        }
+        None => None,
+    };
+    let env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Ok(HubOptions {
+        listen: args.listen,
+        json: args.json,
+        public_url,
+        owner: OwnerPreset {
+            email: env("PILOTHOUSE_OWNER_EMAIL"),
+            password: env("PILOTHOUSE_OWNER_PASSWORD"),
+        },
+        registration: args.registration,
+        retention: Retention {
+            minutes: Duration::from_secs(u64::from(args.keep_days.max(1)) * 86_400),
+            disk_bytes: args.max_disk.max(1) << 30,
+            ..Retention::default()
+        },
+        ..HubOptions::new(args.data.unwrap_or_else(default_data))
+    })
+}
+
+/// Runs a hub until SIGINT or SIGTERM.
+pub fn run(options: HubOptions) -> Result<(), HubError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("hub")
+        .build()
+        .map_err(|source| HubError::Io {
+            doing: "start the runtime",
+            source,
+        })?;
+    let done = runtime.block_on(async {
+        let as_json = options.json;
+        let data = options.data.clone();
+        let signal = end_signal()?;
+        let hub = start(options).await?;
+        say(&if as_json {
+            facts_json(&hub)
+        } else {
+            facts_text(&hub, &data)
+        });
+        signal.await;
+        tracing::info!("stopping");
+        hub.stop().await;
+        Ok(())
+    });
+    // A connection that hangs must not keep the process: everything that matters is on disk by now.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+/// Resolves at the first signal that asks to end; the handlers are in place when this returns.
+fn end_signal() -> Result<impl Future<Output = ()>, HubError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| {
+        signal(kind).map_err(|source| HubError::Io {
+            doing: "listen for signals",
+            source,
+        })
+    };
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// The start facts for programs.
+fn facts_json(hub: &Running) -> String {
+    let mut facts = json!({ "url": hub.url });
+    if let Some(Welcome {
+        owner,
+        password,
+        bucket,
+    }) = &hub.welcome
+    {
+        facts["owner"] = json!(owner.email);
+        facts["bucket"] = json!(bucket.id);
+        facts["public_key"] = json!(bucket.public_id);
+        facts["secret_key"] = json!(bucket.secret_id);
+        if let Some(password) = password {
+            facts["password"] = json!(password);
+        }
+    }
+    facts.to_string()
+}
+
+/// The start facts for people.
+fn facts_text(hub: &Running, data: &Path) -> String {
+    let mut text = format!("\n  Pilothouse hub\n\n  Dashboard   {}\n", hub.url);
+    if let Some(Welcome {
+        owner,
+        password,
+        bucket,
+    }) = &hub.welcome
+    {
+        text += &format!("  Login       {}\n", owner.email);
+        if let Some(password) = password {
+            text += &format!("  Password    {password}   (shown this once)\n");
+        }
+        text += &format!(
+            "\n  Link a server to it:\n    pilothouse link {} {} --info-node {}\n",
+            bucket.secret_id, bucket.public_id, hub.url
+        );
+    }
+    text + &format!("\n  Data in {}. Ctrl-C ends the hub.\n", data.display())
+}
+
+/// Makes a personal token for an account; a hub may be running on the same folder.
+pub fn create_token(data: &Path, user: &str, label: &str) -> Result<String, HubError> {
+    if !data.join("catalog.db").exists() {
+        return Err(HubError::Options(format!(
+            "there is no hub's data in {}; give its folder with --data",
+            data.display()
+        )));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| HubError::Io {
+            doing: "start the runtime",
+            source,
+        })?;
+    runtime.block_on(async {
+        let catalog = SqliteCatalog::open(data)?;
+        let account = catalog
+            .find_user(user.to_owned())
+            .await?
+            .ok_or_else(|| HubError::UnknownUser(user.to_owned()))?;
+        let token = NewToken::refresh(&account, label, "all", Clock::system().now_ms(), None);
+        catalog.create_token(token.stored).await?;
+        Ok(token.secret)
+    })
+}
+
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody to read it is no reason to end a hub.
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_make_sense() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_public_url_needs_a_scheme() {
+        let parse = |args: &[&str]| Cli::try_parse_from(args).map(|cli| options(cli.run));
+        assert!(matches!(
+            parse(&["hub", "--public-url", "hub.example.org"]),
+            Ok(Err(HubError::Options(_)))
+        ));
+        let taken = parse(&["hub", "--public-url", "https://hub.example.org/"])
+            .unwrap()
+            .unwrap();
+        assert_eq!(taken.public_url.as_deref(), Some("https://hub.example.org"));
+    }
+}

@@ -12,6 +12,7 @@
 //! runs. Only [`store`] writes SQL. PM2's shapes stop at its doors: `intake` for PM2's agents, [`api`] and `realtime`
 //! for PM2's client.
 
+pub mod actions;
 pub mod api;
 pub mod assets;
 pub mod audit;
@@ -19,13 +20,18 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod ids;
+pub mod intake;
 pub mod live;
+mod middleware;
 pub mod options;
 pub mod plans;
 pub mod realtime;
 pub mod server;
+pub mod setup;
 pub mod state;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use clock::Clock;
 pub use options::HubOptions;

@@ -109,6 +109,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NotFound(what) => Self::not_found(what),
             StoreError::Exists(what) => Self::conflict(format!("{what} exists already")),
+            StoreError::TooLarge(_) => Self::bad_request(error.to_string()),
             StoreError::Busy { .. } => Self::unavailable("the hub is too busy; try again"),
             StoreError::Closed => Self::unavailable("the hub is stopping"),
             other => Self::internal(other),

@@ -9,13 +9,15 @@ mod extract;
 mod limit;
 mod password;
 mod role;
+mod ticket;
 mod token;
 
 pub use extract::{CurrentUser, Member};
 pub use limit::LoginLimit;
 pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, Passwords};
 pub use role::{Role, RoleError};
-pub use token::{Grant, NewToken, hash_token};
+pub use ticket::Tickets;
+pub use token::{BROWSER_SESSION_MS, Grant, NewToken, PROGRAM_SESSION_MS, hash_token};
 
 use crate::ids::TokenId;
 use crate::state::AppState;
@@ -29,6 +31,8 @@ pub struct Auth {
     pub passwords: Passwords,
     /// Slows down guessing.
     pub limit: LoginLimit,
+    /// Logins on their way through a terminal.
+    pub tickets: Tickets,
 }
 
 impl Auth {
@@ -38,6 +42,7 @@ impl Auth {
         Self {
             passwords: Passwords::new(cores),
             limit: LoginLimit::default(),
+            tickets: Tickets::default(),
         }
     }
 }

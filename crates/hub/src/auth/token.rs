@@ -7,6 +7,12 @@ use crate::ids::{TokenId, random};
 use crate::state::AppState;
 use crate::store::catalog::{Token, TokenKind, User};
 
+const DAY_MS: i64 = 24 * 3_600_000;
+/// How long a browser stays logged in.
+pub const BROWSER_SESSION_MS: i64 = 30 * DAY_MS;
+/// How long what a program got for a password stays good.
+pub const PROGRAM_SESSION_MS: i64 = 365 * DAY_MS;
+
 /// Longest token looked at.
 const MAX_TOKEN_BYTES: usize = 512;
 
@@ -34,10 +40,21 @@ impl std::fmt::Debug for NewToken {
 }
 
 impl NewToken {
-    /// A refresh token: `phr` and 61 characters, 64 in all since PM2's widget takes no other length.
-    pub fn refresh(user: &User, label: &str, scope: &str, now_ms: i64) -> Self {
+    /// A refresh token: `phr` and 61 characters, 64 in all since PM2's widget takes no other length. Without `ttl_ms`
+    /// it lives until it is revoked.
+    pub fn refresh(user: &User, label: &str, scope: &str, now_ms: i64, ttl_ms: Option<i64>) -> Self {
         let secret = format!("phr{}", crate::ids::random_key(61));
-        Self::new(secret, TokenKind::Refresh, user, None, label, scope, now_ms, None)
+        let expires = ttl_ms.map(|ttl| now_ms.saturating_add(ttl));
+        Self::new(
+            secret,
+            TokenKind::Refresh,
+            user,
+            None,
+            label,
+            scope,
+            now_ms,
+            expires,
+        )
     }
 
     /// An access token bought with `parent`.
@@ -109,9 +126,9 @@ impl std::fmt::Debug for Grant {
 }
 
 impl Grant {
-    /// Opens a session: a new refresh token and a first access token.
-    pub async fn open(state: &AppState, user: User, label: &str) -> Result<Self, AuthError> {
-        let refresh = NewToken::refresh(&user, label, "all", state.now_ms());
+    /// Opens a session that lives for `ttl_ms`: a new refresh token and a first access token.
+    pub async fn open(state: &AppState, user: User, label: &str, ttl_ms: i64) -> Result<Self, AuthError> {
+        let refresh = NewToken::refresh(&user, label, "all", state.now_ms(), Some(ttl_ms));
         state.catalog.create_token(refresh.stored.clone()).await?;
         Self::access(state, &refresh.stored, user, refresh.secret).await
     }

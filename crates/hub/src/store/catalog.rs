@@ -92,6 +92,8 @@ pub struct MemberRecord {
 pub struct Invitation {
     /// Their address.
     pub email: String,
+    /// What proves that they were asked; part of the link that the inviter passes on.
+    pub code: String,
     /// When, ms since 1970.
     pub invited_ms: i64,
 }
@@ -136,8 +138,10 @@ pub trait Buckets {
     fn invite(&self, bucket: BucketId, invitation: Invitation) -> Answer<'_, ()>;
     /// Withdraws an invitation.
     fn withdraw_invitation(&self, bucket: BucketId, email: String) -> Answer<'_, ()>;
-    /// Turns the invitations of this address into memberships (role user), at registration.
-    fn accept_invitations(&self, email: String, user: UserId) -> Answer<'_, ()>;
+    /// The bucket and invitation of a code.
+    fn invitation(&self, code: String) -> Answer<'_, Option<(BucketId, Invitation)>>;
+    /// Makes `user` a member with [`Role::User`] and removes the invitation.
+    fn accept_invitation(&self, code: String, user: UserId) -> Answer<'_, BucketId>;
 }
 
 /// What a token is good for.

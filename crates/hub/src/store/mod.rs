@@ -12,11 +12,14 @@ pub mod bus;
 pub mod catalog;
 #[cfg(test)]
 mod contract;
+mod in_process;
+pub mod page;
 pub mod sqlite;
 pub mod telemetry;
 
 pub use bus::{Bus, BusError, Subscription};
 pub use catalog::Catalog;
+pub use in_process::InProcessBus;
 pub use telemetry::Telemetry;
 
 use futures_util::future::BoxFuture;
@@ -87,6 +90,9 @@ pub enum StoreError {
         /// What and where.
         what: String,
     },
+    /// It is larger than anything this store takes or gives.
+    #[error("{0} is too large")]
+    TooLarge(&'static str),
     /// Too much waits to be written; try again later.
     #[error("the store is too busy: {waiting} writes wait")]
     Busy {

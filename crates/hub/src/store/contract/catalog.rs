@@ -223,16 +223,21 @@ async fn members(catalog: &dyn Catalog) {
 async fn invitations(catalog: &dyn Catalog) {
     let owner = new_user(catalog, 30, "inviter").await;
     let id = catalog.create_bucket(bucket(30, &owner)).await.unwrap().id;
-    let ask = |email: &str, invited_ms| Invitation {
+    let ask = |email: &str, code: &str, invited_ms| Invitation {
         email: email.into(),
+        code: code.into(),
         invited_ms,
     };
-    catalog.invite(id, ask("New@example.org", 1)).await.unwrap();
-    catalog.invite(id, ask("new@example.org", 2)).await.unwrap();
-    catalog.invite(id, ask("gone@example.org", 3)).await.unwrap();
+    let new = ask("New@example.org", "c1", 1);
+    catalog.invite(id, new.clone()).await.unwrap();
+    catalog.invite(id, ask("new@example.org", "c2", 2)).await.unwrap();
+    catalog
+        .invite(id, ask("gone@example.org", "c3", 3))
+        .await
+        .unwrap();
     assert_eq!(
         catalog.invitations(id).await.unwrap(),
-        [ask("New@example.org", 1), ask("gone@example.org", 3)]
+        [new.clone(), ask("gone@example.org", "c3", 3)]
     );
     catalog
         .withdraw_invitation(id, "GONE@example.org".into())
@@ -242,16 +247,24 @@ async fn invitations(catalog: &dyn Catalog) {
         catalog.withdraw_invitation(id, "gone@example.org".into()).await,
         Err(StoreError::NotFound("invitation"))
     ));
-    let new = new_user(catalog, 31, "new").await;
-    catalog
-        .accept_invitations("new@EXAMPLE.org".into(), new.id)
-        .await
-        .unwrap();
-    assert_eq!(catalog.role(id, new.id).await.unwrap(), Some(Role::User));
+    assert_eq!(catalog.invitation("c1".into()).await.unwrap(), Some((id, new)));
+    assert_eq!(
+        catalog.invitation("c2".into()).await.unwrap(),
+        None,
+        "the first invitation stays"
+    );
+
+    let user = new_user(catalog, 31, "new").await;
+    assert_eq!(catalog.accept_invitation("c1".into(), user.id).await.unwrap(), id);
+    assert_eq!(catalog.role(id, user.id).await.unwrap(), Some(Role::User));
     assert_eq!(catalog.invitations(id).await.unwrap(), []);
     assert!(matches!(
+        catalog.accept_invitation("c1".into(), user.id).await,
+        Err(StoreError::NotFound("invitation"))
+    ));
+    assert!(matches!(
         catalog
-            .invite(BucketId::from_bytes([99; 12]), ask("a@b", 1))
+            .invite(BucketId::from_bytes([99; 12]), ask("a@b", "c4", 1))
             .await,
         Err(StoreError::NotFound("bucket"))
     ));

@@ -103,6 +103,11 @@ impl Database {
         .boxed()
     }
 
+    /// Runs `job` on a reader, on this thread: for the start, when nothing else runs.
+    pub(super) fn read_now<T>(&self, job: impl FnOnce(&Connection) -> Sql<T>) -> Sql<T> {
+        self.readers.run(job)
+    }
+
     /// Runs `job` on a reader, which sees everything committed so far.
     pub(super) fn read<T: Send + 'static>(
         &self,

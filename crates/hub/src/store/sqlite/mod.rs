@@ -4,6 +4,8 @@ mod catalog;
 mod database;
 mod folder;
 mod migrate;
+mod telemetry;
 
 pub use catalog::SqliteCatalog;
 pub use folder::DataFolder;
+pub use telemetry::SqliteTelemetry;

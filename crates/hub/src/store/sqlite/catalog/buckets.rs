@@ -50,6 +50,22 @@ fn set_role(db: &Connection, bucket: BucketId, user: UserId, role: Role) -> Sql<
     Ok(())
 }
 
+fn read_invitation(row: &Row<'_>) -> Sql<Invitation> {
+    Ok(Invitation {
+        email: row.get("email")?,
+        code: row.get("code")?,
+        invited_ms: row.get("invited_ms")?,
+    })
+}
+
+fn find_invitation(db: &Connection, code: &str) -> Sql<Option<(BucketId, Invitation)>> {
+    let mut statement =
+        db.prepare_cached("SELECT bucket, email, code, invited_ms FROM invitations WHERE code = ?1")?;
+    first(statement.query([code])?, |row| {
+        Ok((parsed(row, "bucket")?, read_invitation(row)?))
+    })
+}
+
 impl Buckets for SqliteCatalog {
     fn create_bucket(&self, bucket: Bucket) -> Answer<'_, Bucket> {
         self.db.write("store the bucket", move |db| {
@@ -222,14 +238,9 @@ impl Buckets for SqliteCatalog {
     fn invitations(&self, bucket: BucketId) -> Answer<'_, Vec<Invitation>> {
         self.db.read("list invitations", move |db| {
             let mut statement = db.prepare_cached(
-                "SELECT email, invited_ms FROM invitations WHERE bucket = ?1 ORDER BY invited_ms, email_key",
+                "SELECT email, code, invited_ms FROM invitations WHERE bucket = ?1 ORDER BY invited_ms, email_key",
             )?;
-            collect(statement.query([bucket.to_string()])?, |row| {
-                Ok(Invitation {
-                    email: row.get("email")?,
-                    invited_ms: row.get("invited_ms")?,
-                })
-            })
+            collect(statement.query([bucket.to_string()])?, read_invitation)
         })
     }
 
@@ -237,12 +248,13 @@ impl Buckets for SqliteCatalog {
         self.db.write("store the invitation", move |db| {
             existing(db, bucket)?;
             db.execute(
-                "INSERT INTO invitations(bucket, email_key, email, invited_ms) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO NOTHING",
+                "INSERT INTO invitations(bucket, email_key, email, code, invited_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT(bucket, email_key) DO NOTHING",
                 params![
                     bucket.to_string(),
                     invitation.email.to_lowercase(),
                     invitation.email,
+                    invitation.code,
                     invitation.invited_ms
                 ],
             )?;
@@ -260,16 +272,20 @@ impl Buckets for SqliteCatalog {
         })
     }
 
-    fn accept_invitations(&self, email: String, user: UserId) -> Answer<'_, ()> {
-        self.db.write("accept invitations", move |db| {
-            let key = email.to_lowercase();
+    fn invitation(&self, code: String) -> Answer<'_, Option<(BucketId, Invitation)>> {
+        self.db
+            .read("look an invitation up", move |db| find_invitation(db, &code))
+    }
+
+    fn accept_invitation(&self, code: String, user: UserId) -> Answer<'_, BucketId> {
+        self.db.write("accept the invitation", move |db| {
+            let (bucket, _) = find_invitation(db, &code)?.ok_or(StoreError::NotFound("invitation"))?;
             db.execute(
-                "INSERT INTO members(bucket, user, role) SELECT bucket, ?2, 'user' FROM invitations
-                 WHERE email_key = ?1 ON CONFLICT DO NOTHING",
-                [key.clone(), user.to_string()],
+                "INSERT INTO members(bucket, user, role) VALUES (?1, ?2, 'user') ON CONFLICT DO NOTHING",
+                [bucket.to_string(), user.to_string()],
             )?;
-            db.execute("DELETE FROM invitations WHERE email_key = ?1", [key])?;
-            Ok(())
+            db.execute("DELETE FROM invitations WHERE code = ?1", [code])?;
+            Ok(bucket)
         })
     }
 }

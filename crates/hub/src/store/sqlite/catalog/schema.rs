@@ -51,10 +51,10 @@ CREATE TABLE invitations(
   bucket TEXT NOT NULL REFERENCES buckets(id) ON DELETE CASCADE,
   email_key TEXT NOT NULL,
   email TEXT NOT NULL,
+  code TEXT NOT NULL UNIQUE,
   invited_ms INTEGER NOT NULL,
   PRIMARY KEY(bucket, email_key)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX invitations_email ON invitations(email_key);
 
 CREATE TABLE tokens(
   id TEXT PRIMARY KEY,

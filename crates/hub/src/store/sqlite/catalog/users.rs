@@ -136,7 +136,9 @@ impl Accounts for SqliteCatalog {
 
     fn count_users(&self) -> Answer<'_, u64> {
         self.db.read("count accounts", |db| {
-            Ok(db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, i64>(0))?.unsigned_abs())
+            Ok(db
+                .query_row("SELECT count(*) FROM users", [], |row| row.get::<_, i64>(0))?
+                .unsigned_abs())
         })
     }
 }

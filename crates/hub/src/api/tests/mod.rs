@@ -1,0 +1,7 @@
+//! The routes of this room, asked from outside.
+
+mod buckets;
+mod members;
+mod oauth;
+mod sessions;
+mod users;

@@ -1,0 +1,105 @@
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::testing::{OWNER_PASSWORD, TestHub};
+
+fn post(path: &str, cookie: Option<&str>, body: &Value) -> Request<Body> {
+    let mut request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    if let Some(cookie) = cookie {
+        request = request.header(header::COOKIE, cookie);
+    }
+    request.body(Body::from(body.to_string())).unwrap()
+}
+
+async fn body(response: Response) -> Value {
+    serde_json::from_slice(&axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_browser_session_lives_in_a_cookie_that_scripts_cannot_read() {
+    let hub = TestHub::start().await;
+    let credentials = json!({ "username": "owner", "email": "owner", "password": OWNER_PASSWORD });
+    let response = hub.send(post("/api/auth/login", None, &credentials)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let set = response.headers()[header::SET_COOKIE]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        set.contains("; HttpOnly; SameSite=Strict; Max-Age=2592000"),
+        "{set}"
+    );
+    assert!(!set.contains("Secure"), "this came over plain HTTP");
+    let answer = body(response).await;
+    assert!(answer.get("refresh_token").is_none(), "scripts do not get it");
+    assert_eq!(answer["user"]["username"], "owner");
+
+    let cookie = format!("theme=dark; {}", set.split(';').next().unwrap());
+    let response = hub
+        .send(post("/api/auth/refresh", Some(&cookie), &json!({})))
+        .await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer = body(response).await;
+    let mut client = hub.anonymous();
+    client.token = Some(answer["access_token"].as_str().unwrap().into());
+    assert_eq!(client.get("/api/bucket").await.0, StatusCode::OK);
+
+    let response = hub
+        .send(post("/api/auth/logout", Some(&cookie), &json!({})))
+        .await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(
+        response.headers()[header::SET_COOKIE]
+            .to_str()
+            .unwrap()
+            .contains("Max-Age=0")
+    );
+    assert_eq!(client.get("/api/bucket").await.0, StatusCode::UNAUTHORIZED);
+    let response = hub
+        .send(post("/api/auth/refresh", Some(&cookie), &json!({})))
+        .await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn no_session_without_the_password_or_from_another_site() {
+    let hub = TestHub::start().await;
+    let wrong = json!({ "username": "owner", "password": "wrong" });
+    let response = hub.send(post("/api/auth/login", None, &wrong)).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_eq!(
+        body(response).await,
+        json!({ "msg": "wrong user name or password" })
+    );
+    assert_eq!(
+        hub.send(post("/api/auth/refresh", None, &json!({})))
+            .await
+            .status(),
+        StatusCode::UNAUTHORIZED
+    );
+
+    let mut request = post(
+        "/api/auth/login",
+        None,
+        &json!({ "username": "owner", "password": OWNER_PASSWORD }),
+    );
+    request
+        .headers_mut()
+        .insert("sec-fetch-site", "cross-site".parse().unwrap());
+    assert_eq!(hub.send(request).await.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn behind_tls_the_cookie_is_secure() {
+    let hub = TestHub::with(|options| options.public_url = Some("https://hub.example.org".into())).await;
+    let credentials = json!({ "username": "owner", "password": OWNER_PASSWORD });
+    let response = hub.send(post("/api/auth/login", None, &credentials)).await;
+    assert!(
+        response.headers()[header::SET_COOKIE]
+            .to_str()
+            .unwrap()
+            .ends_with("; Secure")
+    );
+}
