@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use crate::api::input::Input;
 use crate::auth::{Member, Role};
 use crate::ids::ServerId;
 use crate::live::HubEvent;
-use crate::live::link::{Request, Target, Verb};
+use crate::live::link::{ActionError, Request, Target, Verb};
 use crate::live::server::Server;
 use crate::state::AppState;
 
@@ -41,7 +42,7 @@ async fn act(
     Path((_, server)): Path<(String, String)>,
     member: Member,
     Input(ask): Input<Ask>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<(StatusCode, Json<Value>), ApiError> {
     member.require(Role::Developer)?;
     let server: ServerId = server.parse().map_err(|_| ApiError::not_found("server"))?;
     let request = state
@@ -53,10 +54,21 @@ async fn act(
     let action = permit(&state, member, server, request).await?;
     let Ended { id, outcome, took } = run(&state, action).await;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(match outcome {
-        Ok(result) => json!({ "id": id, "ok": true, "result": result, "took_ms": took_ms }),
-        Err(error) => json!({ "id": id, "ok": false, "error": error.to_string(), "took_ms": took_ms }),
-    }))
+    Ok(match outcome {
+        Ok(result) => (
+            StatusCode::OK,
+            Json(json!({ "id": id, "ok": true, "result": result, "took_ms": took_ms })),
+        ),
+        Err(error) => {
+            let status = match error {
+                ActionError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+                _ => StatusCode::OK,
+            };
+            let message = error.to_string();
+            let body = json!({ "id": id, "ok": false, "error": message, "msg": message, "took_ms": took_ms });
+            (status, Json(body))
+        }
+    })
 }
 
 /// The answer of PM2's API says "sent"; what came of it is told by realtime. So it is refused here if it cannot be sent.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::bucket::{Bucket, Changes, Output, Settings};
@@ -45,7 +45,7 @@ pub struct Told {
 #[derive(Clone, Debug)]
 pub(super) struct Joined {
     pub(super) server: ServerId,
-    pub(super) held_back: Arc<BTreeSet<u32>>,
+    pub(super) held_back: watch::Receiver<BTreeSet<u32>>,
 }
 
 /// How a link is admitted.
@@ -75,7 +75,7 @@ type Question = Box<dyn FnOnce(&mut Bucket) + Send>;
 /// The closed list of what an owner hears.
 pub(super) enum Input {
     Arrive(Box<Arrival>, oneshot::Sender<Admission>),
-    Report(ServerId, LinkId, Box<Report>, oneshot::Sender<Arc<BTreeSet<u32>>>),
+    Report(ServerId, LinkId, Box<Report>, oneshot::Sender<()>),
     Alive(ServerId, LinkId),
     Hint(ServerId, u32, &'static str),
     Detach(ServerId, LinkId, bool),
@@ -108,7 +108,7 @@ pub(super) struct Actor {
     bucket: Bucket,
     told: broadcast::Sender<Told>,
     ports: HashMap<LinkId, mpsc::Sender<Command>>,
-    held_back: BTreeMap<ServerId, Arc<BTreeSet<u32>>>,
+    held_back: BTreeMap<ServerId, watch::Sender<BTreeSet<u32>>>,
     to_save: BTreeSet<ServerId>,
     writes: VecDeque<Write>,
     urgent_at: Option<Instant>,
@@ -219,7 +219,7 @@ impl Actor {
             Input::Report(server, link, report, reply) => {
                 self.bucket.report(now, server, link, *report);
                 self.act();
-                let _ = reply.send(self.held_back.get(&server).cloned().unwrap_or_default());
+                let _ = reply.send(());
             }
             Input::Alive(server, link) => self.bucket.alive(now, server, link),
             Input::Hint(server, pm_id, status) => self.bucket.hint(server, pm_id, status),
@@ -236,7 +236,6 @@ impl Actor {
             Input::Remove(server, Removal::Hide, reply) => {
                 self.end_links(server);
                 let known = self.bucket.hide(now, server);
-                self.held_back.remove(&server);
                 let _ = reply.send(known);
             }
             Input::Watch(reply) => {
@@ -284,7 +283,7 @@ impl Actor {
         self.act();
         Admission::Joined(Joined {
             server,
-            held_back: self.held_back.get(&server).cloned().unwrap_or_default(),
+            held_back: self.held_back.entry(server).or_default().subscribe(),
         })
     }
 
@@ -331,7 +330,9 @@ impl Actor {
         while let Some(output) = self.bucket.poll() {
             match output {
                 Output::Save(server) => drop(self.to_save.insert(server)),
-                Output::HeldBack(server, ids) => drop(self.held_back.insert(server, Arc::new(ids))),
+                Output::HeldBack(server, ids) => {
+                    drop(self.held_back.entry(server).or_default().send_replace(ids));
+                }
                 Output::State(server, state) => {
                     tracing::info!(bucket = %self.id, %server, state = state.as_str(), "a server changed its state");
                     if state == ServerState::Offline && self.bucket.settings().delete_offline {

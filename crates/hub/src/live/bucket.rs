@@ -329,10 +329,15 @@ impl Bucket {
         (self.rev, Value::Array(all))
     }
 
-    /// Every server as it is now, with its last minute; tells nobody else anything.
+    /// Every server as it is now, with its last minute, hidden ones too; tells nobody else anything.
     pub fn describe(&self, now: Millis) -> Value {
-        self.servers()
-            .map(|server| Value::Object(view::whole(server, &view::baseline(server), Some(now))))
+        self.servers
+            .values()
+            .map(|server| {
+                let mut object = view::whole(server, &view::baseline(server), Some(now));
+                object.insert("hidden".into(), server.hidden.into());
+                Value::Object(object)
+            })
             .collect()
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::actor::{Actor, Admission, Arrival, Input, Removal, Told};
 use super::bucket::{Bucket, Settings};
@@ -326,7 +326,7 @@ pub struct Link {
     bucket: BucketHandle,
     server: ServerId,
     id: LinkId,
-    held_back: Arc<BTreeSet<u32>>,
+    held_back: watch::Receiver<BTreeSet<u32>>,
     tap: Arc<LogTap>,
     ended: bool,
 }
@@ -353,18 +353,16 @@ impl Link {
     }
 
     /// Tells what the server looks like. When it resolves, [`Link::is_held_back`] knows what the plan says to it.
-    pub async fn report(&mut self, report: Report) -> Result<(), Closed> {
+    pub async fn report(&self, report: Report) -> Result<(), Closed> {
         let (server, id) = (self.server, self.id);
-        self.held_back = self
-            .bucket
+        self.bucket
             .call(|reply| Input::Report(server, id, Box::new(report), reply))
-            .await?;
-        Ok(())
+            .await
     }
 
     /// Whether the plan holds this entry back: nothing of it is stored or passed on.
     pub fn is_held_back(&self, pm_id: u32) -> bool {
-        self.held_back.contains(&pm_id)
+        self.held_back.borrow().contains(&pm_id)
     }
 
     /// Data came in that changes no state.

@@ -68,8 +68,10 @@ pub struct ServerFacts {
     pub public_ip: Option<String>,
     /// Address that the agent says it has.
     pub internal_ip: Option<String>,
-    /// PM2's identifier of one agent process; ours: the incarnation of the daemon.
+    /// PM2's identifier of one agent process; ours: boot and host.
     pub unique_id: Option<String>,
+    /// The host takes no commands, on purpose.
+    pub reverse_disabled: bool,
 }
 
 /// Value of a metric as the app gave it.

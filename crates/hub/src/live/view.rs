@@ -111,6 +111,7 @@ fn server_fields(server: &Server) -> Object {
         "public_ip": facts.public_ip,
         "internal_ip": facts.internal_ip,
         "reverse": server.reverse(),
+        "reverse_disabled": facts.reverse_disabled,
     }) else {
         unreachable!("the literal above is an object")
     };

@@ -136,7 +136,7 @@ impl Drop for Watches {
 }
 
 impl Watches {
-    /// Does what is asked; an answer is the reason why not.
+    /// Does what is asked; an answer is a pong, or the reason why not.
     async fn ask(&mut self, text: &str) -> Option<Utf8Bytes> {
         let (id, bucket, topic) = match serde_json::from_str(text) {
             Ok(Ask::Watch { id, bucket, topic }) => (id, bucket, topic),
@@ -146,6 +146,7 @@ impl Watches {
                 }
                 return None;
             }
+            Ok(Ask::Ping { id }) => return Some(protocol::pong(id)),
             Err(error) => {
                 return Some(protocol::error(
                     None,

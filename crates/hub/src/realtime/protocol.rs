@@ -20,6 +20,11 @@ pub(super) enum Ask {
     Unwatch {
         id: u64,
     },
+    /// Browsers cannot send or see the protocol's own pings.
+    Ping {
+        #[serde(default)]
+        id: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -53,6 +58,10 @@ pub(super) fn error(id: Option<u64>, code: Code, message: &str) -> Utf8Bytes {
     json!({ "op": "error", "id": id, "code": code.as_str(), "message": message })
         .to_string()
         .into()
+}
+
+pub(super) fn pong(id: u64) -> Utf8Bytes {
+    json!({ "op": "pong", "id": id }).to_string().into()
 }
 
 /// `rest` is ready text that ends the object (see `live::Told`).

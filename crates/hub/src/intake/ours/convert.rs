@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wire::live::{ApplyError, Delta, Snapshot, View};
+use wire::message::Hello;
 use wire::telemetry::{self, EventKind, SampleBatch};
 
 use super::super::notices;
@@ -23,16 +24,18 @@ pub(super) struct Mirror {
     hello: telemetry::ServerFacts,
     incarnation: String,
     address: Option<String>,
+    reverse_disabled: bool,
     view: View,
     facts: BTreeMap<u32, Arc<ProcessFacts>>,
 }
 
 impl Mirror {
-    pub(super) fn new(hello: telemetry::ServerFacts, incarnation: String, address: Option<String>) -> Self {
+    pub(super) fn new(hello: &Hello, address: Option<String>) -> Self {
         Self {
-            hello,
-            incarnation,
+            hello: hello.facts.clone(),
+            incarnation: incarnation(hello),
             address,
+            reverse_disabled: hello.reverse_disabled,
             view: View::default(),
             facts: BTreeMap::new(),
         }
@@ -59,6 +62,7 @@ impl Mirror {
             public_ip: self.address.clone(),
             internal_ip: told(&host.internal_ip),
             unique_id: Some(self.incarnation.clone()),
+            reverse_disabled: self.reverse_disabled,
         }
     }
 
@@ -146,6 +150,11 @@ impl Mirror {
                 .collect(),
         })
     }
+}
+
+/// Differs between copies of one image, not between agents of one machine.
+pub(super) fn incarnation(hello: &Hello) -> String {
+    format!("{}/{}", hello.facts.boot_id, hello.facts.hostname)
 }
 
 /// Empty means "not told".
@@ -428,7 +437,7 @@ mod tests {
     }
 
     fn mirror() -> Mirror {
-        Mirror::new(telemetry::ServerFacts::default(), "boot".into(), None)
+        Mirror::new(&Hello::default(), None)
     }
 
     #[test]

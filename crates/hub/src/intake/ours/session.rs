@@ -17,7 +17,7 @@ use wire::message::{
 use wire::{AgentMessage, HubMessage};
 
 use super::commands::{Finished, Pending};
-use super::convert::Mirror;
+use super::convert::{Mirror, incarnation};
 use super::reports::Reports;
 use super::{Order, Visitor};
 use crate::intake::notices;
@@ -181,17 +181,16 @@ async fn greet(
         return Err(Ending::Refused(RefuseCode::Protocol, message));
     }
     let (port, commands) = BucketHandle::command_queue();
-    let incarnation = format!("{}/{}", hello.facts.boot_id, hello.facts.hostname);
     let caller = Caller {
         link: state.live.next_link(),
         kind: AgentKind::Pilothouse,
         newcomer: Newcomer::Machine {
             machine: hello.machine.to_string(),
-            incarnation,
+            incarnation: incarnation(&hello),
             linked_at: linked_at(state, &hello),
         },
         name: name(&hello),
-        facts: Some(mirror(&hello, visitor).server_facts()),
+        facts: Some(Mirror::new(&hello, visitor.address.clone()).server_facts()),
         commands: port,
         reverse: !hello.reverse_disabled,
     };
@@ -228,11 +227,6 @@ fn name(hello: &Hello) -> String {
         &hello.facts.name
     };
     cut(name, MAX_NAME).to_owned()
-}
-
-fn mirror(hello: &Hello, visitor: &Visitor) -> Mirror {
-    let incarnation = format!("{}/{}", hello.facts.boot_id, hello.facts.hostname);
-    Mirror::new(hello.facts.clone(), incarnation, visitor.address.clone())
 }
 
 async fn converse(
@@ -274,7 +268,7 @@ async fn converse(
     }
     let mut session = Session {
         state,
-        mirror: mirror(&hello, &visitor),
+        mirror: Mirror::new(&hello, visitor.address.clone()),
         name: name(&hello).into(),
         public_key: visitor.bucket.public_id,
         reports: Reports::new(state.clone(), bucket, server, stream_name, stored),

@@ -35,6 +35,7 @@ pub(super) fn server_facts(status: &Status, beside: &Beside) -> ServerFacts {
         public_ip: beside.address.clone(),
         internal_ip: told(&status.internal_ip),
         unique_id: told(&server.unique_id),
+        reverse_disabled: false,
     }
 }
 
