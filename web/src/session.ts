@@ -16,15 +16,43 @@ api.onExpired(() => {
   if (session.value === 'in') session.value = 'expired';
 });
 
+// The cookie of the session is hidden from scripts; this says whether asking for its token is worth a try.
+const MARK = 'pilothouse.session';
+
+function mark(on: boolean): void {
+  try {
+    if (on) localStorage.setItem(MARK, 'yes');
+    else localStorage.removeItem(MARK);
+  } catch {
+    // Without storage it is always tried.
+  }
+}
+
+function worthATry(): boolean {
+  try {
+    return localStorage.getItem(MARK) !== null;
+  } catch {
+    return true;
+  }
+}
+
 let again: ReturnType<typeof setTimeout> | undefined;
 
 /** Takes up the session of the cookie; goes on trying while the hub does not answer. */
 export async function begin(): Promise<void> {
   if (session.value !== 'unreachable') session.value = 'checking';
   clearTimeout(again);
+  if (!worthATry()) {
+    session.value = 'out';
+    return;
+  }
   try {
-    if (await api.refresh()) await enter();
-    else session.value = 'out';
+    if (await api.refresh()) {
+      await enter();
+    } else {
+      mark(false);
+      session.value = 'out';
+    }
   } catch {
     session.value = 'unreachable';
     again = setTimeout(begin, 4000);
@@ -47,6 +75,7 @@ async function enter(): Promise<void> {
 
 export async function signIn(username: string, password: string): Promise<void> {
   await api.login(username, password);
+  mark(true);
   await enter();
 }
 
@@ -54,6 +83,7 @@ export async function signOut(): Promise<void> {
   try {
     await api.logout();
   } finally {
+    mark(false);
     user.value = { username: '', email: '' };
     session.value = 'out';
   }
