@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use agent::config::LinkArgs;
 use agent::telemetry::{Event, EventKind, Exception, LogLine, LogStream, ProcessRef};
 use agent::{AgentConfig, Handle, LinkStatus, Observation, Reply, Request, RequestId, Requests, StopReason};
-use logs::{Chunk, Side};
+use logs::{Chunk, Side, StreamId};
 use pm2::env::Pm2Env;
 use pm2::home::Home;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use supervisor::Mono;
 use thiserror::Error;
 
 use crate::clock;
+use crate::lines::{Line, Lines};
 
 /// How often processes are observed while linked.
 const SAMPLE_EVERY_MS: u64 = 1000;
@@ -36,6 +37,8 @@ pub(crate) enum LinkError {
 #[derive(Debug, Default)]
 pub(crate) struct AgentHost {
     running: Option<Running>,
+    /// The last one that was stopped; it may still be saying good-bye.
+    leaving: Option<Handle>,
 }
 
 #[derive(Debug)]
@@ -44,6 +47,7 @@ struct Running {
     requests: Requests,
     next_sample: Option<Mono>,
     wants_logs: bool,
+    lines: Lines,
     calls: VecDeque<Call>,
 }
 
@@ -73,7 +77,6 @@ impl AgentHost {
         let hostname = os::host::Host::read().hostname;
         // The file says all: the daemon's environment is that of whoever started it, long ago.
         let resolved = agent::config::resolve(|_| None, &LinkArgs::default(), Some(&file), &hostname)?;
-        self.stop(StopReason::Relink);
         let config = AgentConfig {
             pm2_version: pm2::COMPAT_VERSION.into(),
             node_version,
@@ -85,9 +88,17 @@ impl AgentHost {
             requests,
             next_sample: None,
             wants_logs: false,
+            lines: Lines::default(),
             calls: VecDeque::new(),
         });
+        self.leaving = None;
         Ok(())
+    }
+
+    /// The agent that has to end before another may start, if there is one.
+    pub(crate) fn former(&mut self) -> Option<Handle> {
+        self.stop(StopReason::Relink);
+        self.leaving.clone()
     }
 
     /// End the agent. `false`: none runs.
@@ -96,6 +107,7 @@ impl AgentHost {
             return false;
         };
         running.handle.stop(reason);
+        self.leaving = Some(running.handle);
         true
     }
 
@@ -121,6 +133,7 @@ impl AgentHost {
     pub(crate) fn set_logs(&mut self, on: bool) {
         if let Some(running) = &mut self.running {
             running.wants_logs = on;
+            running.lines.clear();
         }
     }
 
@@ -231,24 +244,54 @@ impl AgentHost {
         }
     }
 
-    /// Output of an app, while somebody at the hub watches it.
-    pub(crate) fn log(&self, env: &Pm2Env, chunk: &Chunk) {
-        if !self.wants_logs() || !env.is_monitored() {
+    /// Output of apps, while somebody at the hub watches it: whole lines out of pieces.
+    pub(crate) fn join_lines(&mut self, chunk: &Chunk) -> Vec<Line> {
+        match &mut self.running {
+            Some(running) if running.wants_logs => {
+                running
+                    .lines
+                    .push(clock::mono(), chunk.id, chunk.at_ms, &chunk.text)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Lines whose end has been waited for long enough.
+    pub(crate) fn overdue_lines(&mut self) -> Vec<Line> {
+        self.running
+            .as_mut()
+            .map(|running| running.lines.overdue(clock::mono()))
+            .unwrap_or_default()
+    }
+
+    /// A stream has ended.
+    pub(crate) fn last_line(&mut self, stream: StreamId) -> Option<Line> {
+        self.running.as_mut()?.lines.end(stream)
+    }
+
+    /// When an unfinished line is due.
+    pub(crate) fn next_line(&self) -> Option<Mono> {
+        self.running
+            .as_ref()
+            .and_then(|running| running.lines.next_deadline())
+    }
+
+    /// Tell the hub a line of an app.
+    pub(crate) fn log(&self, env: &Pm2Env, side: Side, line: Line) {
+        if !env.is_monitored() {
             return;
         }
-        for line in chunk.text.lines() {
-            self.observe(Observation::Log(LogLine {
-                at: millis(chunk.at_ms),
-                pm_id: env.pm_id().unwrap_or_default(),
-                name: env.name().to_owned(),
-                stream: if chunk.side == Side::Err {
-                    LogStream::Err
-                } else {
-                    LogStream::Out
-                },
-                data: line.to_owned(),
-            }));
-        }
+        self.observe(Observation::Log(LogLine {
+            at: millis(line.at_ms),
+            pm_id: env.pm_id().unwrap_or_default(),
+            name: env.name().to_owned(),
+            stream: if side == Side::Err {
+                LogStream::Err
+            } else {
+                LogStream::Out
+            },
+            data: line.text,
+        }));
     }
 
     fn answered(&mut self, pm_id: u32, data: &Value) {

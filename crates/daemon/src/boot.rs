@@ -160,10 +160,8 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         std::process::id().to_string(),
         0o644,
     );
-    if daemon.home.agent_conf.exists()
-        && let Err(error) = daemon.start_agent()
-    {
-        daemon.complain(&error.to_string());
+    if daemon.home.agent_conf.exists() {
+        daemon.start_agent(None);
     }
     Ok(Booted { daemon, events, pump })
 }

@@ -29,8 +29,6 @@ pub(crate) struct ChildChannel {
     watch: Arc<Watch>,
     task: AbortHandle,
     skipped: u64,
-    /// Copies of the stash's descriptors, for a new keeper.
-    stash: Vec<OwnedFd>,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +68,6 @@ impl ChildChannel {
             max_queued_bytes: MAX_QUEUED,
         };
         let has_stash = stash.is_some();
-        let copies = stash.as_ref().map_or_else(|| Ok(Vec::new()), copies_of)?;
         let watched_fd = os::fd::duplicate(&socket)?;
         let channel = Channel::new(socket, stash, limits)?;
         let watch = Arc::new(Watch {
@@ -85,7 +82,6 @@ impl ChildChannel {
             watch,
             task,
             skipped,
-            stash: copies,
         })
     }
 
@@ -152,20 +148,12 @@ impl ChildChannel {
 
     /// Copies of the stash's descriptors, if there is one.
     pub(crate) fn stash_copies(&self) -> io::Result<Option<Vec<OwnedFd>>> {
-        if self.stash.is_empty() {
-            return Ok(None);
-        }
-        self.stash
-            .iter()
-            .map(os::fd::duplicate)
-            .collect::<io::Result<_>>()
-            .map(Some)
+        self.channel.stash().map(copies_of).transpose()
     }
 
     fn attach_stash(&mut self, keep: &mut KeepStash<'_>) -> io::Result<()> {
         let stash = Stash::create()?;
         keep(copies_of(&stash)?)?;
-        self.stash = copies_of(&stash)?;
         self.channel.attach(stash);
         Ok(())
     }

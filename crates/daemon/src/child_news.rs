@@ -28,7 +28,7 @@ fn keep_with(
     keeper: &mut KeeperLink,
     incarnation: Incarnation,
 ) -> impl FnMut(Vec<OwnedFd>) -> io::Result<()> + '_ {
-    move |fds| keeper.put(&stash_name(incarnation), fds)
+    move |fds| keeper.put_through(&stash_name(incarnation), fds)
 }
 
 impl Daemon {

@@ -3,7 +3,9 @@
 use keeper::protocol::Request;
 use supervisor::{Command, Input};
 
+use crate::event::Event;
 use crate::journal::Level;
+use crate::methods::agent::GOOD_BYE;
 use crate::owner::{Daemon, Then};
 
 /// How far the end has come.
@@ -11,6 +13,8 @@ use crate::owner::{Daemon, Then};
 pub(crate) struct Ending {
     /// Processes are still being stopped.
     stopping: bool,
+    /// The agent is still saying good-bye.
+    agent: bool,
     /// Who asked by killMe, to be told by a signal.
     caller: Option<u32>,
     /// All is done: the loop may return.
@@ -20,7 +24,14 @@ pub(crate) struct Ending {
 impl Ending {
     /// Nothing is left to wait for.
     pub(crate) fn waits_for_nothing(&self) -> bool {
-        !self.stopping && !self.done
+        !self.stopping && !self.agent && !self.done
+    }
+}
+
+impl Ending {
+    /// The agent has ended.
+    pub(crate) fn agent_has_gone(&mut self) {
+        self.agent = false;
     }
 }
 
@@ -50,11 +61,24 @@ impl Daemon {
     }
 
     fn end(&mut self, caller: Option<u32>) {
-        self.agent.stop(agent::StopReason::Shutdown);
+        let agent = self
+            .agent
+            .stop(agent::StopReason::Shutdown)
+            .then(|| self.agent.former())
+            .flatten();
+        let waits_for_agent = agent.is_some();
+        if let Some(agent) = agent {
+            let events = self.events.clone();
+            tokio::spawn(async move {
+                let _ = tokio::time::timeout(GOOD_BYE, agent.ended()).await;
+                let _ = events.send(Event::AgentSaidGoodBye).await;
+            });
+        }
         self.handle(Input::Draining);
         let ids: Vec<_> = self.sup.ids().collect();
         self.ending = Some(Ending {
             stopping: !ids.is_empty(),
+            agent: waits_for_agent,
             caller,
             done: false,
         });

@@ -48,6 +48,13 @@ pub(crate) enum Event {
         /// Which round.
         round: u32,
     },
+    /// The agent that was in the way has ended: start the next one, and answer.
+    FormerAgentEnded {
+        /// Who asked, if anybody.
+        responder: Option<Responder>,
+    },
+    /// The agent has ended, so the daemon may too.
+    AgentSaidGoodBye,
     /// The version of an app was looked up.
     Version {
         /// Which process.

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use keeper::client::{ClientError, Keeper};
 use keeper::protocol::{Event, Request};
 use tokio::io::unix::AsyncFd;
 
 use crate::watched::watched;
+
+/// How long the loop may wait for the keeper, in the one case where it must.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The keeper, as the owner loop uses it.
 #[derive(Debug)]
@@ -61,6 +65,14 @@ impl KeeperLink {
     pub(crate) fn put(&mut self, name: &str, fds: Vec<OwnedFd>) -> io::Result<()> {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         self.send(&Request::Put { name, fds: &fds })
+            .map_err(io::Error::other)
+    }
+
+    /// Keep descriptors under a name, and wait (a moment at most) until the keeper's socket has them.
+    pub(crate) fn put_through(&mut self, name: &str, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        self.keeper
+            .send_through(&Request::Put { name, fds: &fds }, PATIENCE)
             .map_err(io::Error::other)
     }
 

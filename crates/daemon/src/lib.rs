@@ -29,6 +29,7 @@ mod journal;
 mod keeper_link;
 mod keeper_news;
 mod launching;
+mod lines;
 mod methods;
 mod observation;
 mod outbox;

@@ -122,6 +122,12 @@ impl Daemon {
                     round,
                 });
             }
+            Event::FormerAgentEnded { responder } => self.start_agent_now(responder),
+            Event::AgentSaidGoodBye => {
+                if let Some(ending) = &mut self.ending {
+                    ending.agent_has_gone();
+                }
+            }
             Event::Version { id, script, version } => {
                 if let Some(app) = self.apps.get_mut(&id)
                     && std::path::Path::new(app.env.exec_path()) == script
@@ -154,10 +160,15 @@ impl Daemon {
             .ids()
             .any(|id| self.sup.policy(id).is_some_and(|p| p.max_memory.is_some())))
         .then_some(self.next_worker_run);
-        [self.sup.next_deadline(), worker, self.agent.next_sample()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.sup.next_deadline(),
+            worker,
+            self.agent.next_sample(),
+            self.agent.next_line(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Time has passed.
@@ -169,6 +180,10 @@ impl Daemon {
         if self.next_worker_run <= now.mono {
             self.next_worker_run = now.mono.after(self.settings.worker_interval);
             self.check_memory();
+        }
+        if self.agent.next_line().is_some_and(|at| at <= now.mono) {
+            let lines = self.agent.overdue_lines();
+            self.tell_lines(lines);
         }
         if self.agent.next_sample().is_some_and(|at| at <= now.mono) {
             self.observe_for_agent();

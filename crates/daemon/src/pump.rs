@@ -12,6 +12,7 @@ use supervisor::{Incarnation, ProcId};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::journal::Level;
+use crate::lines::Line;
 use crate::owner::{Daemon, process_ref};
 
 /// Bytes of text on the way from the pump to the loop.
@@ -133,6 +134,10 @@ fn stream_id(incarnation: Incarnation, side: Side) -> StreamId {
     StreamId(incarnation.0 * 2 + u64::from(side == Side::Err))
 }
 
+fn side_of(id: StreamId) -> Side {
+    if id.0.is_multiple_of(2) { Side::Out } else { Side::Err }
+}
+
 fn life_of_stream(id: StreamId) -> Incarnation {
     Incarnation(id.0 / 2)
 }
@@ -158,9 +163,8 @@ impl Daemon {
                     let newly_slow = frame.map_or(0, |frame| self.bus.publish(frame));
                     self.tell_slow(newly_slow);
                 }
-                if let Some(app) = self.apps.get(&id) {
-                    self.agent.log(&app.env, &chunk);
-                }
+                let lines = self.agent.join_lines(&chunk);
+                self.tell_lines(lines);
             }
             Event::Failing { path, reason, .. } => {
                 self.complain(&format!(
@@ -177,11 +181,26 @@ impl Daemon {
                 self.say(Level::Log, &text);
             }
             Event::Ended { id } => {
+                let last = self.agent.last_line(id);
+                self.tell_lines(last);
                 let incarnation = life_of_stream(id);
                 if let Some(life) = self.lives.get_mut(&incarnation) {
                     life.open_streams = life.open_streams.saturating_sub(1);
                 }
                 self.forget_if_over(incarnation);
+            }
+        }
+    }
+
+    /// Tell the hub lines of apps.
+    pub(crate) fn tell_lines(&mut self, lines: impl IntoIterator<Item = Line>) {
+        for line in lines {
+            let app = self
+                .lives
+                .get(&life_of_stream(line.stream))
+                .and_then(|life| self.apps.get(&life.id));
+            if let Some(app) = app {
+                self.agent.log(&app.env, side_of(line.stream), line);
             }
         }
     }

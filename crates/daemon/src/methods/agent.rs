@@ -1,17 +1,20 @@
 //! The agent: our own methods, and the two that PM2's CLI calls on `interactor.sock`.
 
+use std::time::Duration;
+
 use agent::StopReason;
 use serde_json::json;
 
+use crate::event::Event;
 use crate::journal::Level;
 use crate::owner::Daemon;
 use crate::rpc::Responder;
 
+/// How long an agent may take to say good-bye.
+pub(crate) const GOOD_BYE: Duration = Duration::from_secs(2);
+
 pub(super) fn link(daemon: &mut Daemon, responder: Responder) {
-    match daemon.start_agent() {
-        Ok(()) => responder.value(&daemon.agent.info()),
-        Err(error) => responder.error(&error.to_string()),
-    }
+    daemon.start_agent(Some(responder));
 }
 
 pub(super) fn stop(daemon: &mut Daemon, responder: Responder) {
@@ -36,18 +39,41 @@ pub(crate) fn interactor(daemon: &mut Daemon, name: &str, responder: Responder) 
 }
 
 impl Daemon {
-    /// Start the agent from the stored link.
-    pub(crate) fn start_agent(&mut self) -> Result<(), crate::agent_host::LinkError> {
+    /// Start the agent from the stored link, after the one that may run has ended.
+    pub(crate) fn start_agent(&mut self, responder: Option<Responder>) {
+        let Some(former) = self.agent.former() else {
+            return self.start_agent_now(responder);
+        };
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            // One that hangs is not waited for longer; starting then fails, with the reason.
+            let _ = tokio::time::timeout(GOOD_BYE, former.ended()).await;
+            let _ = events.send(Event::FormerAgentEnded { responder }).await;
+        });
+    }
+
+    /// Start the agent, and answer who asked for it.
+    pub(crate) fn start_agent_now(&mut self, responder: Option<Responder>) {
         let node_version = self
             .apps
             .values()
             .find_map(|app| app.env.text("node_version"))
             .unwrap_or_default()
             .to_owned();
-        self.agent.start(&self.home, node_version)?;
-        self.open_interactor();
-        self.say(Level::Log, "the agent has been started");
-        Ok(())
+        let started = self.agent.start(&self.home, node_version);
+        match &started {
+            Ok(()) => {
+                self.open_interactor();
+                self.say(Level::Log, "the agent has been started");
+            }
+            Err(error) => self.complain(&error.to_string()),
+        }
+        self.listen_to_logs();
+        match (started, responder) {
+            (Ok(()), Some(responder)) => responder.value(&self.agent.info()),
+            (Err(error), Some(responder)) => responder.error(&error.to_string()),
+            (_, None) => {}
+        }
     }
 
     /// End the agent. `false`: there was none.
