@@ -102,7 +102,7 @@ export function StripCells({
   if (strip === 'offline') {
     const why =
       server.state === 'stopped'
-        ? 'The daemon on this server was stopped.'
+        ? 'Stopped or unlinked on the server itself.'
         : server.state === 'lost'
           ? 'The link to this server is lost.'
           : 'Server seems offline.';

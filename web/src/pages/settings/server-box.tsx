@@ -30,6 +30,7 @@ function readKnown(v: unknown): Known | null {
   const s = readServer(v);
   if (!s) return null;
   const raw = v as Record<string, unknown>;
+  const hidden = raw.hidden === true || raw.state === 'hidden';
   const counted =
     typeof raw.process_count === 'number'
       ? raw.process_count
@@ -40,8 +41,9 @@ function readKnown(v: unknown): Known | null {
     id: s.id,
     name: s.name,
     hostname: s.hostname,
-    online: s.online,
-    state: raw.hidden === true ? 'hidden' : typeof raw.state === 'string' ? raw.state : s.state,
+    // The agent of a hidden server may well run; it is refused.
+    online: s.online && !hidden,
+    state: hidden ? 'hidden' : s.state,
     lastSeen: s.last_seen,
     pm2: s.versions.pm2,
     node: s.versions.node,
