@@ -58,6 +58,8 @@ impl Console {
 
     /// Like [`Console::put`], on standard error.
     pub(crate) fn put_err(&self, text: impl Display) {
+        // Both may end in one file or terminal: what was said before comes before.
+        self.flush();
         // Nobody is left to be told when standard error is gone.
         let _ = write!(self.err.borrow_mut(), "{text}");
     }

@@ -73,6 +73,15 @@ impl Failure {
                 console.error(format_args!("File {} malformated", diagnostic.file));
                 console.complain(diagnostic);
             }
+            Failure::Config(diagnostic) => {
+                match diagnostic.message.starts_with("File ") {
+                    true => console.error(&diagnostic.message),
+                    false => console.error(format_args!("{}: {}", diagnostic.file, diagnostic.message)),
+                }
+                if let Some(help) = &diagnostic.help {
+                    console.complain(help);
+                }
+            }
             other => console.error(other),
         }
         ExitCode::FAILURE

@@ -4,7 +4,7 @@
 mod link;
 
 use std::env::{self, VarError};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -21,17 +21,21 @@ const HUB_LOG: &str = "info";
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = env::args_os().collect();
-    let role = argv.get(1).map_or(OsStr::new(""), |word| word.as_os_str());
-    let done = match role.to_str() {
-        Some("keeper") => {
+    let role = argv
+        .get(1)
+        .and_then(|word| word.to_str())
+        .unwrap_or_default()
+        .to_owned();
+    let done = match role.as_str() {
+        "keeper" => {
             tell_panics("keeper");
             be_keeper(&argv)
         }
-        Some("daemon") => {
+        "daemon" => {
             tell_panics("daemon");
             be_daemon()
         }
-        Some("hub") => {
+        "hub" => {
             tell_panics("hub");
             let filter = tracing_subscriber::EnvFilter::try_from_env("PILOTHOUSE_LOG");
             tracing_subscriber::fmt()
@@ -47,7 +51,7 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         // Without standard error there is nobody to tell.
-        let _ = writeln!(io::stderr(), "{}: {error:#}", role.display());
+        let _ = writeln!(io::stderr(), "{role}: {error:#}");
         ExitCode::FAILURE
     })
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// For questions that the daemon answers out of its memory.
-const QUICK: Duration = Duration::from_secs(20);
+const QUICK: Duration = Duration::from_secs(10);
 /// For actions on a process, which take as long as the app's kill_timeout or listen_timeout says.
 const SLOW: Duration = Duration::from_secs(600);
 
@@ -50,8 +50,12 @@ pub(crate) enum CallError {
     )]
     Gone { method: String, log: String },
     /// No answer in time.
-    #[error("calling {method}: no answer within {} s", .after.as_secs())]
-    Late { method: String, after: Duration },
+    #[error("calling {method}: no answer on {path} within {} s; is it held by another program, or is the daemon overloaded?", .after.as_secs())]
+    Late {
+        method: String,
+        path: String,
+        after: Duration,
+    },
     /// What answers does not speak PM2.
     #[error("calling {method}: {path} is taken by a program that does not speak PM2's protocol: {reason}")]
     Foreign {
@@ -133,10 +137,7 @@ impl Client {
             .and_then(|()| self.stream.write_all(&frame))
             .map_err(|source| match source.kind() {
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.gone(method),
-                io::ErrorKind::WouldBlock => CallError::Late {
-                    method: method.to_owned(),
-                    after: QUICK,
-                },
+                io::ErrorKind::WouldBlock => self.late(method, QUICK),
                 _ => CallError::Io {
                     method: method.to_owned(),
                     source,
@@ -243,14 +244,10 @@ impl Client {
             {
                 return Ok(frame);
             }
-            let late = || CallError::Late {
-                method: method.to_owned(),
-                after: limit,
-            };
             let left = deadline
                 .checked_duration_since(Instant::now())
                 .filter(|left| !left.is_zero())
-                .ok_or_else(late)?;
+                .ok_or_else(|| self.late(method, limit))?;
             let io_error = |source| CallError::Io {
                 method: method.to_owned(),
                 source,
@@ -260,7 +257,7 @@ impl Client {
                 Ok(0) => return Err(self.gone(method)),
                 Ok(n) => self.decoder.push(&buffer[..n]),
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    return Err(late());
+                    return Err(self.late(method, limit));
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Err(self.gone(method)),
@@ -285,6 +282,14 @@ impl Client {
         CallError::Gone {
             method: method.to_owned(),
             log: self.log.display().to_string(),
+        }
+    }
+
+    fn late(&self, method: &str, after: Duration) -> CallError {
+        CallError::Late {
+            method: method.to_owned(),
+            path: self.path.display().to_string(),
+            after,
         }
     }
 

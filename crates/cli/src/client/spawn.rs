@@ -1,18 +1,19 @@
 //! Starting a daemon: the keeper of this home, which starts it and says when it is ready.
 
 use pm2::home::Home;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Longest wait for a daemon to listen.
 const READY: Duration = Duration::from_secs(30);
-/// When another command starts the daemon at the same time, its socket comes within this time.
-const OTHERS: Duration = Duration::from_secs(10);
+/// When another keeper has the home, it is asked again after this time.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How much of the daemon's log is shown when it fails.
 const TAIL: u64 = 2000;
 
@@ -44,48 +45,58 @@ pub(crate) fn spawn_daemon(home: &Home) -> Result<(), SpawnError> {
         source,
     })?;
     let begin = log.metadata().map_or(0, |meta| meta.len());
+    let tail = || tail(&home.log_file, begin);
+    let deadline = Instant::now() + READY;
+    loop {
+        let (mut keeper, ready) = spawn_keeper(home, &log)?;
+        match wait_for_byte(&ready, deadline) {
+            Ready::Yes => return Ok(()),
+            Ready::Late => {
+                return Err(SpawnError::Late {
+                    tail: tail(),
+                    log: home.log_file.clone(),
+                });
+            }
+            Ready::Ended => {
+                // A keeper that leaves quietly found another one: that of a command which runs at the same time, or one
+                // that is just about to end. So its daemon answers in a moment, or the place gets free.
+                let quietly = keeper.wait().is_ok_and(|status| status.success());
+                if !quietly || Instant::now() >= deadline {
+                    return Err(SpawnError::Failed {
+                        tail: tail(),
+                        log: home.log_file.clone(),
+                    });
+                }
+                if UnixStream::connect(&home.rpc_sock).is_ok() {
+                    return Ok(());
+                }
+                std::thread::sleep(AGAIN);
+            }
+        }
+    }
+}
+
+/// The keeper, and the pipe on which its daemon says that it is ready.
+fn spawn_keeper(home: &Home, log: &File) -> Result<(Child, OwnedFd), SpawnError> {
     let start = |what: &'static str| move |source: io::Error| SpawnError::Start { what, source };
     let program = std::env::current_exe().map_err(start("finding this program"))?;
     // The write end goes to the child by inheritance; nothing else is started meanwhile.
     let (ready, told) = rustix::pipe::pipe().map_err(|e| start("making a pipe")(e.into()))?;
     rustix::io::fcntl_setfd(&ready, rustix::io::FdFlags::CLOEXEC)
         .map_err(|e| start("making a pipe")(e.into()))?;
-    let errors = log.try_clone().map_err(start("opening its log"))?;
-    let mut child = Command::new(&program)
+    let (out, err) = (log.try_clone(), log.try_clone());
+    let keeper = Command::new(&program)
         .arg("keeper")
         .arg("--home")
         .arg(&home.root)
         .env("PM2_HOME", &home.root)
         .env("PILOTHOUSE_READY_FD", told.as_raw_fd().to_string())
         .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(errors)
+        .stdout(out.map_err(start("opening its log"))?)
+        .stderr(err.map_err(start("opening its log"))?)
         .spawn()
         .map_err(start("running this program as keeper"))?;
-    drop(told);
-    let deadline = Instant::now() + READY;
-    match wait_for_byte(&ready, deadline) {
-        Ready::Yes => Ok(()),
-        Ready::Late => Err(SpawnError::Late {
-            tail: tail(&home.log_file, begin),
-            log: home.log_file.clone(),
-        }),
-        Ready::Ended => {
-            // Another command may have been first: then its daemon answers, or will in a moment.
-            let deadline = Instant::now() + OTHERS;
-            let failed = child.wait().is_ok_and(|status| !status.success());
-            while !failed && Instant::now() < deadline {
-                if std::os::unix::net::UnixStream::connect(&home.rpc_sock).is_ok() {
-                    return Ok(());
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(SpawnError::Failed {
-                tail: tail(&home.log_file, begin),
-                log: home.log_file.clone(),
-            })
-        }
-    }
+    Ok((keeper, ready))
 }
 
 enum Ready {
@@ -122,7 +133,7 @@ fn wait_for_byte(fd: &impl AsFd, deadline: Instant) -> Ready {
 /// What the log holds since `begin`, its end only.
 fn tail(path: &Path, begin: u64) -> String {
     let read = || -> io::Result<String> {
-        let mut file = std::fs::File::open(path)?;
+        let mut file = File::open(path)?;
         let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(begin.max(len.saturating_sub(TAIL))))?;
         let mut bytes = Vec::new();

@@ -184,10 +184,7 @@ fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
         ),
     ]);
     if p.env.flag("_km_monitored") == Some(false) {
-        rows.push((
-            "monitored",
-            Cell::painted("no, hidden from the hub", |b, text| b.red(text)),
-        ));
+        rows.push(("monitored", Cell::painted("no, hidden from the hub", Brush::red)));
     }
     rows.into_iter()
         .map(|(key, value)| vec![key.into(), value])

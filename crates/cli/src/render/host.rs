@@ -75,7 +75,7 @@ fn speed(mb: f64, brush: Brush) -> String {
 fn level(value: f64, unit: &str, warm: f64, hot: f64, brush: Brush) -> String {
     let text = format!("{}{unit}", pm2::js::float(value));
     match value {
-        v if v == 0.0 => text,
+        0.0 => text,
         v if v >= hot => brush.red(brush.bold(text)),
         v if v >= warm => brush.yellow(brush.bold(text)),
         _ => brush.green(text),

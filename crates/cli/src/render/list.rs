@@ -258,9 +258,9 @@ fn cell(column: Column, p: &Process, now_ms: i64, brush: Brush) -> Cell {
         Column::Status => status(p.status()),
         Column::Cpu => format!("{}%", pm2::js::float(p.cpu)).into(),
         Column::Memory => bytes_text(p.memory).into(),
-        Column::User => Cell::painted(user(p), |b, text| b.bold(text)),
+        Column::User => Cell::painted(user(p), Brush::bold),
         Column::Watching if p.env.watches() => Cell::painted("enabled", |b, text| b.green(b.bold(text))),
-        Column::Watching => Cell::painted("disabled", |b, text| b.grey(text)),
+        Column::Watching => Cell::painted("disabled", Brush::grey),
     }
 }
 

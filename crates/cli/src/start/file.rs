@@ -197,7 +197,7 @@ fn again(
         .filter(|p| p.name == app.name())
         .map(|p| p.pm_id)
         .collect();
-    announce(context.console, action, app.name(), &ids);
+    announce(context.console, action, app.name(), &ids, false);
     let jobs = ids
         .into_iter()
         .map(|id| Job {

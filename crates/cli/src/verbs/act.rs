@@ -67,8 +67,9 @@ pub(crate) fn on_target(
         }
     }
     let ids = resolve(&list, target, &context.as_script(target))?;
-    announce(context.console, action, target, &ids);
-    let name = if number(target).is_some() {
+    let typed_as_id = number(target).is_some();
+    announce(context.console, action, target, &ids, typed_as_id);
+    let name = if typed_as_id {
         names_of(&list, &ids)
     } else {
         target.to_owned()
@@ -78,7 +79,6 @@ pub(crate) fn on_target(
     } else {
         None
     };
-    let typed_as_id = number(target).is_some();
     let jobs = ids
         .iter()
         .map(|id| Job {
@@ -96,8 +96,7 @@ fn names_of(list: &[Process], ids: &[u32]) -> String {
 }
 
 /// `Applying action … on app [x](ids: [ 0, 1 ])`. Ids that were typed are shown as text, as PM2 does.
-pub(crate) fn announce(console: &Console, action: Action, target: &str, ids: &[u32]) {
-    let typed_as_id = number(target).is_some();
+pub(crate) fn announce(console: &Console, action: Action, target: &str, ids: &[u32], typed_as_id: bool) {
     let ids: Vec<Value> = ids
         .iter()
         .map(|id| {

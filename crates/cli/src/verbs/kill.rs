@@ -5,13 +5,15 @@ use super::act::{Job, announce, run};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::start::Action;
+use os::lock::FileLock;
 use pm2::Object;
 use pm2::rpc::method;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for the daemon's end.
 const END: Duration = Duration::from_secs(10);
+const SIGQUIT: i32 = 3;
 
 pub(crate) fn kill(context: &Context<'_>) -> Result<Then, Failure> {
     let console = context.console;
@@ -28,7 +30,7 @@ pub(crate) fn kill(context: &Context<'_>) -> Result<Then, Failure> {
     if ids.is_empty() {
         console.warn("No process found");
     } else {
-        announce(console, Action::Delete, "all", &ids);
+        announce(console, Action::Delete, "all", &ids, false);
         let jobs = ids
             .iter()
             .map(|id| Job {
@@ -43,26 +45,33 @@ pub(crate) fn kill(context: &Context<'_>) -> Result<Then, Failure> {
         }
     }
     console.info("[v] All Applications Stopped");
+    let daemon = std::fs::read_to_string(&context.home.pid_file)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    // A node daemon says goodbye by SIGQUIT to the pid it is given.
+    os::signal::ignore(SIGQUIT).map_err(Failure::file("ignoring a signal in", "this process"))?;
     let me = json!({ "pid": std::process::id() });
     client.tell(method::STOP_WATCH, &("deleteAll", &me))?;
-    if client.tell(method::KILL_ME, &(&me,)).is_ok() {
-        let gone = client.wait_for_end(END) && no_socket(context);
-        if !gone {
-            console.warn(format_args!("the daemon has not ended after {} s", END.as_secs()));
-        }
+    if client.tell(method::KILL_ME, &(&me,)).is_ok() && !(client.wait_for_end(END) && ended(context, daemon))
+    {
+        console.warn(format_args!("the daemon has not ended after {} s", END.as_secs()));
     }
     console.info("[v] PM2 Daemon Stopped");
     Ok(Then::Done)
 }
 
-/// The next command must not meet a daemon that is about to go.
-fn no_socket(context: &Context<'_>) -> bool {
-    let deadline = std::time::Instant::now() + END;
-    while std::time::Instant::now() < deadline {
-        match context.client_if_running() {
-            Ok(Some(_)) => std::thread::sleep(Duration::from_millis(10)),
-            Ok(None) | Err(_) => return true,
+/// The next command must not meet a daemon or a keeper that is about to go.
+fn ended(context: &Context<'_>, daemon: Option<u32>) -> bool {
+    let keeper_is_gone = || {
+        !context.home.keeper_lock.exists()
+            || !matches!(FileLock::try_exclusive(&context.home.keeper_lock), Ok(None))
+    };
+    let deadline = Instant::now() + END;
+    while Instant::now() < deadline {
+        if daemon.is_none_or(|pid| !os::process::exists(pid)) && keeper_is_gone() {
+            return true;
         }
+        std::thread::sleep(Duration::from_millis(5));
     }
     false
 }

@@ -78,7 +78,11 @@ fn order(context: &Context<'_>) -> Result<Order, Failure> {
 fn print(context: &Context<'_>, client: &mut Client, order: Order) -> Result<(), Failure> {
     let host = client.begin(method::GET_SYSTEM_DATA, &(Object::new(),))?;
     let processes = client.begin(method::GET_MONITOR_DATA, &(Object::new(),))?;
-    let mut host = client.finish_raw(&host).unwrap_or_default();
+    // A daemon without host metrics refuses; everything else is told.
+    let mut host = match client.finish_raw(&host) {
+        Err(error) if error.refusal().is_some() => Vec::new(),
+        answer => answer?,
+    };
     let json = client.finish_raw(&processes)?;
     let list = parse_list(&json, Some(TABLE_FIELDS))?;
     let console: &Console = context.console;

@@ -41,6 +41,7 @@ pub(crate) fn scale(context: &Context<'_>) -> Result<Then, Failure> {
             Action::Delete,
             &process.pm_id.to_string(),
             &[process.pm_id],
+            false,
         );
         let job = Job {
             id: process.pm_id,

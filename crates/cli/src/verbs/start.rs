@@ -99,8 +99,8 @@ fn again(
     list: &[Process],
 ) -> Result<(), Failure> {
     let env = restart_environment(context, target)?;
-    announce(context.console, Action::Restart, target, ids);
     let as_text = number(target).is_some();
+    announce(context.console, Action::Restart, target, ids, as_text);
     let jobs = ids
         .iter()
         .map(|id| Job {
