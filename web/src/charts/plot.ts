@@ -126,7 +126,7 @@ export class Plot {
       width: this.host.clientWidth || 400,
       height,
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 20, 0, 0],
       cursor: {
         sync: { key: sync, setSeries: false },
         drag: { x: true, y: false, setScale: false },

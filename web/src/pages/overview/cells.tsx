@@ -72,7 +72,9 @@ export function ServerCells({ server, onDelete }: { readonly server: Server; rea
             {server.agent === 'pm2' ? server.versions.pm2 : server.versions.agent || server.versions.pm2}
           </span>
         ) : null}
-        {server.public_ip ? <span title="Public address">{server.public_ip}</span> : null}
+        {server.public_ip && server.public_ip !== server.internal_ip ? (
+          <span title="Public address">{server.public_ip}</span>
+        ) : null}
         {server.internal_ip ? <span title="Private address">{server.internal_ip}</span> : null}
         {server.uptime > 0 && server.online ? (
           <span title="Uptime of the host">up {span(server.uptime * 1000)}</span>

@@ -49,7 +49,7 @@ function readKnown(v: unknown): Known | null {
     node: s.versions.node,
     agent: s.agent === 'pm2' ? 'pm2 agent' : 'pilothouse',
     processes: counted,
-    ips: [s.public_ip, s.internal_ip].filter(Boolean).join(', '),
+    ips: [...new Set([s.public_ip, s.internal_ip])].filter(Boolean).join(', '),
   };
 }
 
