@@ -92,6 +92,8 @@ export class Manager {
     child.stderr?.setEncoding('utf8').on('data', (text) => {
       stderr += text;
     });
+    // A verb that reads no input may be gone before it was given.
+    child.stdin?.on('error', () => {});
     child.stdin?.end(input ?? '');
     return new Promise((resolve, reject) => {
       child.on('error', reject);

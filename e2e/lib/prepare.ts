@@ -1,10 +1,14 @@
 //! Runs once: says what is under test, and fails early when it is not there.
-import { existsSync, mkdirSync } from 'node:fs';
-import { binary, out, underTest } from './under-test.ts';
+import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import path from 'node:path';
+import { ourBinary, ourPm2, realPm2, underTest } from './under-test.ts';
 
 export default function prepare() {
-  mkdirSync(out, { recursive: true });
-  if (!existsSync(binary.path)) {
-    throw new Error(`${underTest}: ${binary.path} is not there; build it, or run \`make test\` which does`);
+  const needed = underTest === 'theirs' ? realPm2 : ourBinary;
+  if (!existsSync(needed.path)) {
+    throw new Error(`${needed.path} is not there; build it, or run \`make test\` which does`);
   }
+  mkdirSync(path.dirname(ourPm2.path), { recursive: true });
+  rmSync(ourPm2.path, { force: true });
+  symlinkSync(ourBinary.path, ourPm2.path);
 }

@@ -19,8 +19,10 @@ export const ourBinary = {
   path: process.env.PILOTHOUSE_BIN ?? path.join(root, 'target/debug/pilothouse'),
   node: false,
 };
+/** Our binary, called as `pm2`: by a link that `prepare.ts` makes. */
+export const ourPm2 = { path: path.join(out, 'bin/pm2'), node: false };
 /** What is under test. */
-export const binary = underTest === 'theirs' ? realPm2 : ourBinary;
+export const binary = underTest === 'theirs' ? realPm2 : ourPm2;
 
 /**
  * A behaviour of the original that ours lacks, with the reason. It runs as a normal test against the original;

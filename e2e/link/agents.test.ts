@@ -157,14 +157,22 @@ describe('our agent, more', () => {
     const two = manager(ourBinary);
     await link(one, 'same');
     await link(two, 'same');
-    await until('two servers of that name', async () => {
-      const servers = await hub.status();
-      return servers.filter((s) => s.server_name === 'same').length === 2;
+    // `/servers` tells servers apart by id; PM2's own shapes know only names, so there the later one gets a mark.
+    const servers = async () => {
+      const { body } = await hub.api('GET', `/api/bucket/${hub.facts.bucket}/servers`);
+      return body.servers as { id: string; name: string }[];
+    };
+    const twins = await until('two servers of that name', async () => {
+      const found = (await servers()).filter((server) => server.name === 'same');
+      return found.length === 2 && found;
     });
-    const count = (await hub.status()).length;
+    const before = await servers();
     await link(two, 'renamed');
-    await hub.server('renamed', (s) => s.active);
-    expect((await hub.status()).length).toBe(count);
+    const renamed = await until('the new name', async () =>
+      (await servers()).find((server) => server.name === 'renamed'),
+    );
+    expect(twins.map((server) => server.id)).toContain(renamed.id);
+    expect(await servers()).toHaveLength(before.length);
   });
 });
 
