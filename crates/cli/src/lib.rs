@@ -67,8 +67,10 @@ pub struct LinkTyped {
 /// A link as people are shown it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkChoice {
-    /// Public key, or what stands in its place.
+    /// Public key. Only the hub knows that it is: as long as it has not said so, this may be the secret one.
     pub public_key: String,
+    /// The same, masked.
+    pub public_masked: String,
     /// Secret key, masked.
     pub secret_masked: String,
     /// Name of this server.

@@ -52,6 +52,7 @@ impl LinkStore for Links {
 fn choice(file: &AgentFile, resolved: Option<&Resolved>) -> LinkChoice {
     LinkChoice {
         public_key: file.public_key.clone(),
+        public_masked: config::mask(&file.public_key),
         secret_masked: config::mask(&file.secret_key),
         machine_name: file.machine_name.clone(),
         root: file.info_node.clone(),

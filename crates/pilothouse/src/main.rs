@@ -123,7 +123,11 @@ fn inherited(variable: &'static str) -> anyhow::Result<Option<OwnedFd>> {
 fn tell_panics(role: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let text = panic.payload_as_str().unwrap_or("no reason given");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no reason given");
         let _ = writeln!(io::stderr(), "pilothouse {role}: bug at {place}: {text}");
     }));
 }

@@ -56,7 +56,7 @@ fn begin(context: &Context<'_>, mut typed: LinkTyped) -> Result<Then, Failure> {
     }
     console.info(format_args!(
         "Linking {} to {} with public key {} and secret key {}",
-        choice.machine_name, choice.root, choice.public_key, choice.secret_masked
+        choice.machine_name, choice.root, choice.public_masked, choice.secret_masked
     ));
     console.flush();
     let mut client = context.client()?;
@@ -169,7 +169,12 @@ fn info_text(stored: &LinkChoice, live: &Value) -> String {
         ),
         (
             "Public key",
-            text("public_key").unwrap_or(&stored.public_key).to_owned(),
+            match connected {
+                // The keys may have been given the wrong way round, until the hub took them.
+                true => text("public_key").unwrap_or(&stored.public_key),
+                false => &stored.public_masked,
+            }
+            .to_owned(),
         ),
         ("Secret key", stored.secret_masked.clone()),
         (
@@ -259,6 +264,7 @@ mod tests {
     fn info_says_what_is_known_and_no_secret() {
         let stored = LinkChoice {
             public_key: "pubpubpubpub".into(),
+            public_masked: "pub********".into(),
             secret_masked: "sec********".into(),
             machine_name: "web-1".into(),
             root: "https://hub.example.org".into(),
@@ -279,7 +285,7 @@ mod tests {
         ");
         insta::assert_snapshot!(info_text(&stored, &Value::Null), @"
         Server name     : web-1
-        Public key      : pubpubpubpub
+        Public key      : pub********
         Secret key      : sec********
         Remote host     : https://hub.example.org
         Connected       : no
