@@ -87,7 +87,8 @@ impl Daemon {
             }
             (Ok(turn), Ok(())) => turn,
         };
-        if matches!(turn, Turn::Lines | Turn::Part) {
+        // Once is enough: a flood must not multiply its turns.
+        if matches!(turn, Turn::Lines | Turn::Part) && !self.talkative.contains(&incarnation) {
             self.talkative.push_back(incarnation);
         }
         if let Some(life) = self.lives.get_mut(&incarnation) {

@@ -1,5 +1,8 @@
 //! What the keeper says, and signals to lives.
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
 use keeper::protocol::Event as Told;
 use supervisor::{Exit, Incarnation, Input, ProcId};
 
@@ -72,27 +75,25 @@ impl Daemon {
             .map(|life| std::mem::take(&mut life.tree))
             .unwrap_or_default();
         if let Some(round) = round {
-            let alive = tree::signal_descendants(&mut self.sampler, pid, known, signal);
+            let life = self.lives.get(&incarnation).filter(|life| !life.exited);
+            let root = life.and_then(|life| Some((pid, life.held.pidfd.as_ref()?.as_fd())));
+            let alive = tree::signal_descendants(&mut self.sampler, root, known, signal);
             let watched = alive
                 .iter()
                 .map(os::fd::duplicate)
-                .collect::<std::io::Result<Vec<_>>>();
+                .collect::<io::Result<Vec<_>>>();
             if let Some(life) = self.lives.get_mut(&incarnation) {
                 life.tree = alive;
             }
-            let events = self.events.clone();
-            tokio::spawn(async move {
-                if let Ok(watched) = watched {
-                    let _ = tree::wait_for_all(watched).await;
-                }
-                let _ = events
-                    .send(Event::TreeGone {
-                        id,
-                        incarnation,
-                        round,
-                    })
-                    .await;
-            });
+            if watched.as_ref().is_ok_and(Vec::is_empty) {
+                self.handle(Input::TreeGone {
+                    id,
+                    incarnation,
+                    round,
+                });
+            } else {
+                self.watch_tree(watched, id, incarnation, round);
+            }
         }
         let Some(life) = self.lives.get(&incarnation) else {
             return;
@@ -111,5 +112,28 @@ impl Daemon {
                 "App [{label}]: sending signal {signal} to {pid}: {error}"
             ));
         }
+    }
+
+    fn watch_tree(
+        &self,
+        watched: io::Result<Vec<OwnedFd>>,
+        id: ProcId,
+        incarnation: Incarnation,
+        round: u32,
+    ) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            if let Ok(watched) = watched {
+                // What can't be watched counts as gone: the process itself decides then.
+                let _ = tree::wait_for_all(watched).await;
+            }
+            let _ = events
+                .send(Event::TreeGone {
+                    id,
+                    incarnation,
+                    round,
+                })
+                .await;
+        });
     }
 }

@@ -33,6 +33,9 @@ use crate::reports;
 use crate::rpc::{Door, Responder};
 use crate::settings::Settings;
 
+/// Whose lives are that belong to no entry any more; no entry ever has this number.
+const NOBODY: ProcId = ProcId(u32::MAX);
+
 /// All state of the daemon.
 pub(crate) struct Daemon {
     pub(crate) home: Arc<Home>,
@@ -268,6 +271,10 @@ impl Daemon {
             self.complain(&format!("removing the record of process {}: {error}", id.0));
         }
         self.apps.remove(&id);
+        // What a former life still writes must not be taken for the words of the next process of this number.
+        for life in self.lives.values_mut().filter(|life| life.id == id) {
+            life.id = NOBODY;
+        }
         if self.apps.is_empty() {
             self.next_id = 0;
         }

@@ -135,7 +135,11 @@ fn stream_id(incarnation: Incarnation, side: Side) -> StreamId {
 }
 
 fn side_of(id: StreamId) -> Side {
-    if id.0.is_multiple_of(2) { Side::Out } else { Side::Err }
+    if id.0.is_multiple_of(2) {
+        Side::Out
+    } else {
+        Side::Err
+    }
 }
 
 fn life_of_stream(id: StreamId) -> Incarnation {

@@ -1,17 +1,17 @@
 //! Ending a whole tree of processes: children before parents, by pidfd, so that a reused pid is never hit.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use os::proc::Sampler;
 
 use crate::watched::watched;
 
-/// Send the signal to every descendant of `root`, deepest first, and to those of `known` (found in an earlier round) that are
-/// still there. Returns all of them that may still run.
+/// Send the signal to every descendant of `root` (pid and pidfd), deepest first, and to those of `known` (found in an earlier round)
+/// that are still there. Returns all of them that may still run.
 pub(crate) fn signal_descendants(
     sampler: &mut Sampler,
-    root: u32,
+    root: Option<(u32, BorrowedFd<'_>)>,
     known: Vec<OwnedFd>,
     signal: i32,
 ) -> Vec<OwnedFd> {
@@ -22,7 +22,14 @@ pub(crate) fn signal_descendants(
     for pidfd in &alive {
         let _ = os::process::signal(pidfd, signal);
     }
-    for sample in sampler.descendants(root).unwrap_or_default() {
+    let found = root
+        .and_then(|(pid, _)| sampler.descendants(pid).ok())
+        .unwrap_or_default();
+    // If the process ended meanwhile, its pid may be somebody else's by now, and so may be these children.
+    if root.is_none_or(|(_, pidfd)| os::process::has_exited(pidfd).unwrap_or(true)) {
+        return alive;
+    }
+    for sample in found {
         let Ok(pidfd) = os::process::open(sample.pid) else {
             continue;
         };

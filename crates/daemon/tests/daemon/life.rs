@@ -143,7 +143,9 @@ fn a_program_that_does_not_exist_is_an_error_and_harms_nobody() {
     );
     assert!(answer.is_err_and(|text| text.contains("could not be started")));
     assert_eq!(home.status(0), "errored");
-    assert!(home.log("pm2.log").contains("/no/such/program"));
+    until_true("the log names it", || {
+        home.log("pm2.log").contains("/no/such/program")
+    });
 }
 
 #[test]
@@ -170,7 +172,7 @@ fn instances_are_numbered_and_cluster_mode_is_not_pretended() {
             .all(|p| p["pm2_env"]["exec_mode"] == "fork_mode")
     );
     until_true("its own log", || home.log("logs/many-out-2.log") == "started\n");
-    assert!(home.log("pm2.log").contains("cluster mode"));
+    until_true("the log says so", || home.log("pm2.log").contains("cluster mode"));
     let copy = home.call("duplicateProcessId", &json!([0])).expect("one more");
     assert_eq!(copy["pm2_env"]["NODE_APP_INSTANCE"], 3);
 }
