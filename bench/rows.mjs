@@ -1,6 +1,7 @@
 // What is measured. Each row measures one side and gives one or more samples.
-import { statSync, writeFileSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { withHub } from './hub.mjs';
 import { cpuSeconds, pss, read, until } from './sides.mjs';
 
 const MB = 1024 * 1024;
@@ -149,17 +150,66 @@ export const rows = [
   },
   {
     id: 'idle',
-    what: 'idle CPU of the manager, 100 processes, 10 s',
-    unit: 'ms/s',
+    what: 'idle CPU of the manager, 100 processes',
+    unit: '% of a core',
     target: '0.1 wake-ups a second',
     rounds: 1,
     measure: (side) =>
-      withHundred(side, async (home) => {
-        const managers = home.managers();
-        const used = () => managers.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
-        const before = used();
-        await new Promise((resolve) => setTimeout(resolve, 10_000));
-        return [(used() - before) * 100 + 0.01];
-      }),
+      withHundred(side, async (home) => [await cpuOf(home.managers(), 15)]),
+  },
+  {
+    id: 'linked-cpu',
+    what: 'linked, 100 processes at 1 Hz: CPU of daemon and agent',
+    unit: '% of a core',
+    target: '0.5 % above the unlinked daemon',
+    rounds: 2,
+    measure: (side) => linked(side, (home) => cpuOf(home.managers(), 15)),
+  },
+  {
+    id: 'linked-memory',
+    what: 'linked, 100 processes: memory (PSS) of daemon and agent',
+    unit: 'MB',
+    target: '12 MB above the unlinked daemon',
+    rounds: 1,
+    measure: (side) => linked(side, (home) => home.managers().reduce((sum, pid) => sum + pss(pid), 0)),
+  },
+  {
+    id: 'first-load',
+    what: 'dashboard: JavaScript, styles and page of the first load, gzip',
+    unit: 'KB',
+    target: '120 KB',
+    alone: true,
+    rounds: 1,
+    measure: () => [firstLoad()],
   },
 ];
+
+/** Links a home with 100 processes to a hub, lets it settle, and measures. */
+function linked(side, measure) {
+  return withHub((hub) =>
+    withHundred(side, async (home) => {
+      home.run('link', hub.secret_key, hub.public_key, 'bench', '--info-node', hub.url);
+      await hub.shows(100);
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+      return [await measure(home)];
+    }),
+  );
+}
+
+/** CPU of some processes over `seconds`, in percent of a core. */
+async function cpuOf(pids, seconds) {
+  const used = () => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  const before = used();
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  return ((used() - before) / seconds) * 100 + 0.001;
+}
+
+/** What a browser fetches before the first page stands: the page, and what it names. */
+function firstLoad() {
+  const dist = path.join(import.meta.dirname, '../web/dist');
+  const page = read(path.join(dist, 'index.html'));
+  const named = readdirSync(path.join(dist, 'assets')).filter((name) => page.includes(name));
+  const files = [path.join(dist, 'index.html'), ...named.map((name) => path.join(dist, 'assets', name))];
+  const size = (file) => statSync(`${file}.gz`, { throwIfNoEntry: false })?.size ?? statSync(file).size;
+  return files.reduce((sum, file) => sum + size(file), 0) / 1000;
+}

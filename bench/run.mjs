@@ -19,7 +19,8 @@ for (const row of chosen) {
   process.stderr.write(`${row.what} …\n`);
   const figures = { theirs: [], ours: [] };
   for (let round = 0; round < (row.rounds ?? 3); round += 1) {
-    for (const side of round % 2 === 0 ? [theirs, ours] : [ours, theirs]) {
+    const sides = row.alone ? [ours] : round % 2 === 0 ? [theirs, ours] : [ours, theirs];
+    for (const side of sides) {
       figures[side.name].push(...(await row.measure(side)));
     }
   }
@@ -33,9 +34,9 @@ const machine = { cpus: cpus().length, model: cpus()[0]?.model, memory: totalmem
 writeFileSync(path.join(out, 'results.json'), `${JSON.stringify({ at: new Date().toISOString(), machine, results }, null, 2)}\n`);
 
 function summary(row, figures) {
-  const theirsMedian = median(figures.theirs);
+  const theirsMedian = row.alone ? null : median(figures.theirs);
   const oursMedian = median(figures.ours);
-  const better = row.more ? oursMedian / theirsMedian : theirsMedian / oursMedian;
+  const better = row.alone ? null : row.more ? oursMedian / theirsMedian : theirsMedian / oursMedian;
   return { id: row.id, what: row.what, unit: row.unit, theirs: theirsMedian, ours: oursMedian, better, target: row.target, samples: figures };
 }
 
@@ -48,7 +49,7 @@ function median(values) {
 function print(all) {
   const text = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
   const head = ['', 'pm2 7', 'ours', 'times better', 'target'];
-  const lines = all.map((r) => [r.what, `${text(r.theirs)} ${r.unit}`, `${text(r.ours)} ${r.unit}`, `${text(r.better)} ×`, r.target]);
+  const lines = all.map((r) => [r.what, r.theirs === null ? '' : `${text(r.theirs)} ${r.unit}`, `${text(r.ours)} ${r.unit}`, r.better === null ? '' : `${text(r.better)} ×`, r.target]);
   const widths = head.map((_, i) => Math.max(...[head, ...lines].map((line) => line[i].length)));
   for (const line of [head, ...lines]) {
     console.log(line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('   '));
