@@ -10,6 +10,8 @@ use pm2::Object;
 use pm2::home::Home;
 use pm2::rpc::method;
 use pm2::schema::Caller;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// One run of the program.
@@ -22,6 +24,8 @@ pub(crate) struct Context<'c> {
     pub(crate) cwd: PathBuf,
     /// No spawn messages, no banner.
     pub(crate) discreet: bool,
+    /// Ids of the processes that this run started or restarted, for `--attach`.
+    pub(crate) acted_on: RefCell<BTreeSet<u32>>,
 }
 
 /// A variable of the environment, if it is set to something.
@@ -54,6 +58,7 @@ impl<'c> Context<'c> {
             home,
             cwd,
             discreet,
+            acted_on: RefCell::default(),
         })
     }
 
@@ -123,6 +128,17 @@ impl<'c> Context<'c> {
             km_link: false,
             module_conf: crate::home::module_conf(&self.home),
         }
+    }
+
+    /// Remembers the processes that a `prepare` made.
+    pub(crate) fn note_started(&self, answer: &serde_json::Value) {
+        let ids = answer.as_array().into_iter().flatten().filter_map(|process| {
+            let id = process
+                .get("pm_id")
+                .or_else(|| process.get("pm2_env").and_then(|env| env.get("pm_id")));
+            id.and_then(pm2::rpc::process_id)
+        });
+        self.acted_on.borrow_mut().extend(ids);
     }
 
     /// The absolute path that a target would be as a file.

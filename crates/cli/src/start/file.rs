@@ -242,7 +242,9 @@ fn launch(
         .filter(|n| *n > 0)
         .unwrap_or(STARTS);
     client.act_on_each(method::PREPARE, args, at_once, |_, at, result| {
-        let count = result?.as_array().map_or(1, Vec::len);
+        let started = result?;
+        context.note_started(&started);
+        let count = started.as_array().map_or(1, Vec::len);
         context.console.info(format_args!(
             "App [{}] launched ({count} instances)",
             apps[at].name()

@@ -156,6 +156,7 @@ pub(crate) fn run(
     let done = client.act_on_each(action.method(), args, at_once, |client, at, result| {
         let answer = result?;
         let id = jobs[at].id;
+        context.acted_on.borrow_mut().insert(id);
         let known = list.iter().find(|p| p.pm_id == id);
         let name = known.map_or_else(|| name_in(&answer), |p| p.name.clone());
         console.info(format_args!("[{name}]({id}) ✓"));

@@ -40,7 +40,7 @@ pub(crate) fn list(context: &Context<'_>) -> Result<Then, Failure> {
 pub(crate) fn after(context: &Context<'_>) -> Result<(), Failure> {
     print(context, &mut context.client()?, order(context)?)?;
     if context.typed.on("attach") {
-        super::logs::follow_all(context)?;
+        super::logs::attach(context)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use pm2::bus::Message;
 use pm2::dates::Pattern;
 use regex::Regex;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +23,8 @@ const LINES: usize = 15;
 const MOST_LINES: usize = 1_000_000;
 /// How long the bus is waited for before the reader's presence is looked at.
 const TICK: Duration = Duration::from_millis(500);
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
 
 const LOG_FIELDS: &[&str] = &[
     "namespace",
@@ -60,17 +62,32 @@ pub(crate) fn logs(context: &Context<'_>) -> Result<Then, Failure> {
         tail(context, &wish, target, &list);
     }
     if let Some(bus) = &mut bus {
-        follow(context, &wish, bus);
+        follow(context, &wish, bus, || false);
     }
     Ok(Then::Done)
 }
 
-/// `--attach`: the logs of everything, from now on.
-pub(crate) fn follow_all(context: &Context<'_>) -> Result<(), Failure> {
-    let wish = Wish::new(context, "all")?;
-    let mut bus = Bus::connect(&context.home.pub_sock)
-        .map_err(Failure::file("listening to", &context.home.pub_sock))?;
-    follow(context, &wish, &mut bus);
+/// `--attach`: the logs of what was acted on, from now on.
+pub(crate) fn attach(context: &Context<'_>) -> Result<(), Failure> {
+    let mut wish = Wish::new(context, "all")?;
+    wish.target = Target::Ids(context.acted_on.borrow().clone());
+    let path = &context.home.pub_sock;
+    let mut bus = Bus::connect(path).map_err(Failure::file("listening to", path))?;
+    follow(context, &wish, &mut bus, || false);
+    Ok(())
+}
+
+/// `--no-daemon`: streams all logs until a signal comes, then ends everything.
+pub(crate) fn foreground(context: &Context<'_>) -> Result<(), Failure> {
+    let mut wish = Wish::new(context, "all")?;
+    wish.timestamp = Some(Pattern::new("HH:mm:ss"));
+    let path = &context.home.pub_sock;
+    let mut bus = Bus::connect(path).map_err(Failure::file("listening to", path))?;
+    let signals = os::signal::SignalFd::new(&[SIGINT, SIGTERM])
+        .map_err(Failure::file("waiting for signals in", "this process"))?;
+    // An error of the descriptor ends it too: without it nothing else would.
+    follow(context, &wish, &mut bus, || !matches!(signals.next(), Ok(None)));
+    super::kill::kill(context)?;
     Ok(())
 }
 
@@ -82,6 +99,8 @@ enum Target {
     /// A name or a namespace.
     Name(String),
     Pattern(Regex),
+    /// Several processes.
+    Ids(BTreeSet<u32>),
 }
 
 /// What is to be shown.
@@ -133,6 +152,7 @@ impl Wish {
             Target::Id(wanted, text) => id == Some(*wanted) || name == text,
             Target::Name(wanted) => name == wanted || namespace == wanted,
             Target::Pattern(regex) => regex.is_match(name),
+            Target::Ids(ids) => id.is_some_and(|id| ids.contains(&id)),
         }
     }
 
@@ -262,8 +282,8 @@ fn put(console: &Console, error: bool, line: &str) {
     }
 }
 
-/// Until nobody reads any more.
-fn follow(context: &Context<'_>, wish: &Wish, bus: &mut Bus) {
+/// Until nobody reads any more, or `ended` says so.
+fn follow(context: &Context<'_>, wish: &Wish, bus: &mut Bus, ended: impl Fn() -> bool) {
     let console = context.console;
     let form = if context.typed.on("json") {
         Form::Json
@@ -275,7 +295,7 @@ fn follow(context: &Context<'_>, wish: &Wish, bus: &mut Bus) {
     let zone = TimeZone::system();
     let mut longest = 0;
     console.flush();
-    while !console.closed() {
+    while !console.closed() && !ended() {
         let Some(message) = bus.next(TICK) else { continue };
         show(console, wish, form, &zone, &mut longest, &message);
         console.flush();

@@ -71,5 +71,8 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Then::List => list::after(context)?,
         Then::Done => {}
     }
+    if context.typed.off("daemon") && verb != Verb::Kill {
+        logs::foreground(context)?;
+    }
     Ok(0)
 }

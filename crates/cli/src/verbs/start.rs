@@ -141,7 +141,7 @@ fn fresh(context: &Context<'_>, client: &mut Client, app: &Checked) -> Result<()
         text("exec_mode")
     ));
     context.console.flush();
-    client.act(method::PREPARE, &(&resolved.app,))?;
+    context.note_started(&client.act(method::PREPARE, &(&resolved.app,))?);
     context.console.info("Done.");
     Ok(())
 }

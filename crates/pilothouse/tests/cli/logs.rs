@@ -138,3 +138,21 @@ fn a_reader_that_goes_away_is_no_error() {
     stream.signal("-INT");
     assert_eq!(stream.hang_up(), -1);
 }
+
+#[test]
+fn attached_and_in_the_foreground() {
+    let place = Place::new();
+    place.write("app.sh", "while :; do echo line of $name; sleep 0.02; done");
+    place.ok(&["start", "app.sh", "--name", "other"]);
+    let stream = place.stream(&["start", "app.sh", "--name", "api", "--attach"]);
+    for _ in 0..5 {
+        assert_eq!(stream.wait_for("line of"), "1|api  | line of api");
+    }
+    drop(stream);
+    place.ok(&["kill"]);
+    let stream = place.stream(&["start", "app.sh", "--name", "front", "--no-daemon"]);
+    stream.wait_for("line of front");
+    stream.signal("-TERM");
+    assert_eq!(stream.hang_up(), 0);
+    assert!(!place.home("pm2.pid").exists(), "everything ended with it");
+}
