@@ -160,6 +160,8 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         std::process::id().to_string(),
         0o644,
     );
+    // Whoever is told that we are ready may look for the pid file at once.
+    daemon.disk.finish();
     if daemon.home.agent_conf.exists() {
         daemon.start_agent(None);
     }

@@ -63,6 +63,7 @@ fn a_crash_is_followed_by_a_new_life() {
     let script = sleeper(&home);
     let id = home.run("api", "bash", &script, &json!({ "min_uptime": 100 }));
     let first = home.pid(id);
+    until_true("it runs", || home.log("logs/api-out.log") == "started\n");
     os::process::kill(first, 9).expect("killed");
     let second = until("a new life", || {
         Some(home.pid(id)).filter(|pid| *pid != first && alive(*pid))
