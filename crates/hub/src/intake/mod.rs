@@ -13,6 +13,11 @@ use axum::Router;
 
 use crate::state::AppState;
 
+/// Bytes that a socket of an agent reads at once.
+const READ_BUFFER: usize = 8 * 1024;
+/// Bytes that it collects before it writes.
+const WRITE_BUFFER: usize = 8 * 1024;
+
 /// The doors.
 pub fn router() -> Router<AppState> {
     ours::router().merge(pm2::router())

@@ -58,8 +58,20 @@ pub(super) fn action_ended(
     }
 }
 
+/// Bytes of lines passed on at once: watchers that are slow hold several of these.
+const MAX_LOG_BATCH: usize = 1 << 20;
+
 /// Hands log lines to those who watch, and in PM2's words to those who listen.
-pub(super) fn pass_logs(link: &Link, batch: LogBatch) {
+pub(super) fn pass_logs(link: &Link, mut batch: LogBatch) {
+    let mut room = MAX_LOG_BATCH;
+    let fitting = batch.lines.iter().take_while(|line| {
+        let left = room.checked_sub(line.text.len() + 32);
+        room = left.unwrap_or(0);
+        left.is_some()
+    });
+    let fitting = fitting.count();
+    batch.dropped += (batch.lines.len() - fitting) as u64;
+    batch.lines.truncate(fitting);
     if batch.lines.is_empty() && batch.dropped == 0 {
         return;
     }

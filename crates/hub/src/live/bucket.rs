@@ -236,6 +236,9 @@ impl Bucket {
         let ids: Vec<_> = self.servers.keys().copied().collect();
         for id in ids {
             self.settle(now, id);
+            if let Some(server) = self.servers.get_mut(&id) {
+                server.note_second(now);
+            }
             let saved = self.saved.get(&id).copied().unwrap_or(0);
             if self.servers[&id].last_seen > saved && now.saturating_sub(saved) >= SAVE_EVERY {
                 self.outputs.push_back(Output::Save(id));
@@ -262,6 +265,7 @@ impl Bucket {
         };
         server.hidden = true;
         server.hidden_at = now;
+        server.state = ServerState::Offline;
         server.links.clear();
         server.processes.clear();
         server.told = None;

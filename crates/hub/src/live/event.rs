@@ -22,3 +22,40 @@ pub struct HubEvent {
     /// What.
     pub payload: Value,
 }
+
+/// Largest payload that is passed on, in bytes of text and elements.
+const MAX_PAYLOAD: usize = 256 * 1024;
+
+impl HubEvent {
+    /// Whether the payload is within [`MAX_PAYLOAD`].
+    pub(super) fn is_small(&self) -> bool {
+        fits(&self.payload, MAX_PAYLOAD).is_some()
+    }
+}
+
+/// What is left of `room` after `value`, if it fits.
+fn fits(value: &Value, room: usize) -> Option<usize> {
+    let room = room.checked_sub(8)?;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => Some(room),
+        Value::String(text) => room.checked_sub(text.len()),
+        Value::Array(items) => items.iter().try_fold(room, |room, item| fits(item, room)),
+        Value::Object(map) => map.iter().try_fold(room, |room, (name, item)| {
+            fits(item, room.checked_sub(name.len())?)
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn large_payloads_are_known() {
+        assert!(fits(&json!({ "a": [1, "x", null] }), 100).is_some());
+        assert!(fits(&json!("x".repeat(200)), 100).is_none());
+        assert!(fits(&json!([[[[[[[[[[[[[1]]]]]]]]]]]]]), 100).is_none());
+    }
+}

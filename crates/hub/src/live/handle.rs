@@ -25,7 +25,7 @@ const INPUTS: usize = 1024;
 /// Changes kept for a watcher that is slow; one that is slower gets a fresh snapshot.
 const TOLD: usize = 64;
 /// Events kept for a listener that is slow.
-const EVENTS: usize = 1024;
+const EVENTS: usize = 256;
 
 /// The live state of every bucket. Clones are handles to the same one.
 #[derive(Clone)]
@@ -285,8 +285,12 @@ impl BucketHandle {
         self.events.receiver_count() > 0
     }
 
-    /// Tells listeners; never waits.
+    /// Tells listeners; never waits. What is too large to be kept for the slow is not told.
     pub fn publish(&self, event: HubEvent) {
+        if !event.is_small() {
+            tracing::debug!(server = %event.server, channel = &*event.channel, "an event is too large to be told");
+            return;
+        }
         // Nobody there is no error.
         let _ = self.events.send(Arc::new(event));
     }

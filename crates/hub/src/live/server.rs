@@ -184,6 +184,15 @@ impl Server {
         effect
     }
 
+    /// Notes this second of every process. Agents tell only what changed, so what they do not mention is as it was.
+    pub(super) fn note_second(&mut self, now: Millis) {
+        if self.state == ServerState::Online {
+            for entry in self.processes.values_mut() {
+                entry.recent.note(now, &entry.now);
+            }
+        }
+    }
+
     /// Notes that data came in on `link`.
     pub(super) fn alive(&mut self, now: Millis, link: LinkId) {
         if let Some(link) = self.links.get_mut(&link) {

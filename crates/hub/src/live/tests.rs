@@ -198,6 +198,37 @@ fn watchers_are_told_what_changed_and_nothing_else() {
 }
 
 #[test]
+fn the_last_minute_has_no_gap_where_nothing_changed() {
+    let mut bucket = bucket_with(1, Settings::default());
+    bucket.report(START, server_id(0), LinkId(0), full(vec![process(0, "idle")]));
+    for second in 1..=5 {
+        let unchanged = ProcessUpdate::Delta {
+            changed: vec![],
+            removed: vec![],
+        };
+        let report = Report {
+            processes: Some(unchanged),
+            ..Report::default()
+        };
+        bucket.report(START + second * 1000, server_id(0), LinkId(0), report);
+        bucket.tick(START + second * 1000 + 10);
+    }
+    let described = bucket.describe(START + 5_500);
+    let cpu = described[0]["processes"][0]["recent"]["cpu"].as_array().unwrap();
+    assert_eq!(
+        cpu[54..],
+        [json!(1), json!(1), json!(1), json!(1), json!(1), json!(1)]
+    );
+    assert!(cpu[..54].iter().all(Value::is_null));
+
+    // Silence is a gap.
+    bucket.detach(START + 6_000, server_id(0), LinkId(0), true);
+    bucket.tick(START + 7_000);
+    let described = bucket.describe(START + 7_500);
+    assert_eq!(described[0]["processes"][0]["recent"]["cpu"][59], Value::Null);
+}
+
+#[test]
 fn a_deleted_server_is_gone_for_watchers_and_frees_its_places() {
     let settings = Settings {
         plan: Plan::Processes(1),

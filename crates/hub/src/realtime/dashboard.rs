@@ -35,6 +35,7 @@ pub(super) async fn connect(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     upgrade
+        .read_buffer_size(socket::READ_BUFFER)
         .max_message_size(socket::MAX_MESSAGE)
         .max_frame_size(socket::MAX_MESSAGE)
         .on_upgrade(move |socket| serve(state, params.token, socket))
@@ -259,5 +260,95 @@ async fn follow_logs(id: u64, mut watch: LogWatch, out: mpsc::Sender<Utf8Bytes>)
         {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::live::identity::Newcomer;
+    use crate::live::model::{AgentKind, Process};
+    use crate::live::server::{ProcessUpdate, Report};
+    use crate::live::{Caller, Received};
+    use crate::testing::TestHub;
+
+    fn process(restart_time: u64) -> Process {
+        Process {
+            pm_id: 0,
+            facts: std::sync::Arc::default(),
+            pid: 1,
+            status: "online".into(),
+            cpu: 0.0,
+            memory: 0,
+            restart_time,
+            pm_uptime: None,
+            metrics: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_reads_slowly_gets_a_fresh_snapshot_and_no_backlog() {
+        let hub = TestHub::start().await;
+        let live = hub.state.live.bucket(hub.welcome.bucket.id);
+        let (commands, _queue) = BucketHandle::command_queue();
+        let newcomer = Newcomer::Machine {
+            machine: "m".into(),
+            incarnation: "i".into(),
+            linked_at: 0,
+        };
+        let caller = Caller {
+            link: hub.state.live.next_link(),
+            kind: AgentKind::Pilothouse,
+            newcomer,
+            name: "web".into(),
+            facts: None,
+            commands,
+            reverse: true,
+        };
+        let Ok(Received::Joined(link)) = live.receive(caller).await else {
+            panic!("a new server joins")
+        };
+
+        let (out, mut frames) = mpsc::channel(1);
+        let following = tokio::spawn(follow_servers(1, live.clone(), out));
+        let read = |frame: Utf8Bytes| serde_json::from_str::<Value>(&frame).unwrap();
+        assert_eq!(read(frames.recv().await.unwrap())["op"], "snapshot");
+
+        // A second watcher reads everything, so that each restart is told before the next one happens.
+        let (_, _, mut told) = live.watch().await.unwrap();
+        let restarts = 200;
+        for n in 1..=restarts {
+            let processes = Some(ProcessUpdate::Full(vec![process(n)]));
+            link.report(Report {
+                processes,
+                ..Report::default()
+            })
+            .await
+            .unwrap();
+            tokio::time::timeout(Duration::from_secs(10), told.recv())
+                .await
+                .unwrap()
+                .unwrap();
+        }
+        let mut taken = Vec::new();
+        loop {
+            let frame = tokio::time::timeout(Duration::from_secs(10), frames.recv())
+                .await
+                .unwrap()
+                .unwrap();
+            let frame = read(frame);
+            let seen = frame["servers"][0]["processes"][0]["restart_time"].as_u64();
+            taken.push(frame["op"].as_str().unwrap().to_owned());
+            if seen == Some(restarts) {
+                break;
+            }
+        }
+        assert!(taken.contains(&"snapshot".to_owned()), "{taken:?}");
+        assert!(taken.len() < 10, "a backlog of {} frames", taken.len());
+        following.abort();
     }
 }

@@ -10,6 +10,8 @@ use crate::auth::AuthError;
 
 /// Frames that wait for one socket.
 pub(super) const OUTGOING: usize = 32;
+/// Bytes read at once: clients say little.
+pub(super) const READ_BUFFER: usize = 4 * 1024;
 /// Largest message that a client may send.
 pub(super) const MAX_MESSAGE: usize = 64 * 1024;
 /// A ping goes out this often: proxies cut idle sockets.

@@ -53,7 +53,10 @@ async fn connect(
         },
         Err(refusal) => return refusal.into_response(),
     };
+    // Thousands of these are open at once, and most messages are small.
     upgrade
+        .read_buffer_size(super::READ_BUFFER)
+        .write_buffer_size(super::WRITE_BUFFER)
         .max_frame_size(wire::frame::FROM_AGENT.frame)
         .max_message_size(wire::frame::FROM_AGENT.frame)
         .on_upgrade(move |socket| session::serve(state, visitor, socket))

@@ -17,6 +17,10 @@ use crate::store::telemetry::Batch;
 
 /// Reports that wait; when there are more, the socket is not read.
 const WAITING: usize = 64;
+/// Values that wait; when there are more, the socket is not read.
+const WAITING_SAMPLES: usize = 200_000;
+/// Values in one report; an agent that sends more breaks the protocol.
+const MAX_SAMPLES: usize = 500_000;
 /// Values and events in one write.
 const MERGE: usize = 20_000;
 
@@ -56,6 +60,17 @@ impl Reports {
     /// Whether there is room for one more.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.len() < WAITING
+            && self.waiting.iter().map(|b| b.samples.len()).sum::<usize>() < WAITING_SAMPLES
+    }
+
+    /// Whether the report is of a size that agents may send.
+    pub(super) fn is_acceptable(report: &Report) -> bool {
+        match &report.body {
+            ReportBody::Samples(samples) => {
+                samples.at.len().saturating_mul(samples.series.len()) <= MAX_SAMPLES
+            }
+            _ => true,
+        }
     }
 
     /// Takes a report. What in it is news is given back, to be told at once; a repeat is none.

@@ -383,6 +383,9 @@ impl Session<'_> {
                     Ok(vec![HubMessage::Resend(Resend {})])
                 }
             },
+            AgentMessage::Report(report) if !Reports::is_acceptable(&report) => {
+                Err(violation("a report with too many values"))
+            }
             AgentMessage::Report(report) => {
                 let link = &self.link;
                 let news = self

@@ -133,7 +133,10 @@ async fn connect(
         pm2_version: Some(header(&headers, "x-pm2-version")).filter(|v| !v.is_empty()),
         name: cut(&header(&headers, "x-km-server"), MAX_NAME).to_owned(),
     };
+    // Thousands of these are open at once, and most messages are small.
     upgrade
+        .read_buffer_size(super::READ_BUFFER)
+        .write_buffer_size(super::WRITE_BUFFER)
         .max_frame_size(MAX_FRAME)
         .max_message_size(MAX_FRAME)
         .on_upgrade(move |socket| session::serve(state, visitor, socket))

@@ -37,8 +37,9 @@ const WRITE_LIMIT: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
 /// The agent ends log streaming 120 s after it was last asked.
 const RENEW_LOGS: Duration = Duration::from_secs(60);
-/// Messages kept until it is known for whom the socket speaks.
+/// Messages kept until it is known for whom the socket speaks, and the largest of them.
 const MAX_EARLY: usize = 256;
+const MAX_EARLY_BYTES: usize = 64 * 1024;
 /// Largest payload of a stored event.
 const MAX_EVENT_DATA: usize = 256 * 1024;
 /// Exceptions remembered to know a repeat.
@@ -198,16 +199,16 @@ impl<'a> Session<'a> {
 
     /// Takes a frame of the agent; what is to be sent because of it.
     async fn take_frame(&mut self, frame: Option<Result<Frame, axum::Error>>) -> Result<Vec<String>, Ending> {
-        let incoming = match frame {
+        let (incoming, length) = match frame {
             None => return Err(Ending::Lost),
             Some(Ok(Frame::Close(close))) => {
                 let in_order = close.is_some_and(|close| close.code == 1000);
                 return Err(if in_order { Ending::Goodbye } else { Ending::Lost });
             }
             Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => return Ok(Vec::new()),
-            Some(Ok(Frame::Text(text))) => Incoming::parse(&text),
+            Some(Ok(Frame::Text(text))) => (Incoming::parse(&text), text.len()),
             Some(Ok(Frame::Binary(bytes))) => match std::str::from_utf8(&bytes) {
-                Ok(text) => Incoming::parse(text),
+                Ok(text) => (Incoming::parse(text), text.len()),
                 Err(_) => return Err(Ending::Violation("a frame is not UTF-8".to_owned())),
             },
             Some(Err(error)) if error.to_string().contains("too long") => {
@@ -219,14 +220,17 @@ impl<'a> Session<'a> {
             Some(Err(_)) => return Err(Ending::Lost),
         };
         let incoming = incoming.map_err(|error| Ending::Violation(error.to_string()))?;
-        self.take(incoming).await.map_err(|Closed| Ending::Gone)
+        self.take(incoming, length).await.map_err(|Closed| Ending::Gone)
     }
 
-    async fn take(&mut self, incoming: Incoming) -> Result<Vec<String>, Closed> {
+    async fn take(&mut self, incoming: Incoming, length: usize) -> Result<Vec<String>, Closed> {
         match incoming.channel.as_str() {
             "status" => self.take_full(incoming.payload).await,
             "status:patch" => self.take_patch(incoming.payload).await,
             _ if self.link.is_none() => {
+                if length > MAX_EARLY_BYTES {
+                    return Ok(Vec::new());
+                }
                 if self.early.len() == MAX_EARLY {
                     self.early.pop_front();
                 }

@@ -1,0 +1,12 @@
+//! The hub from outside, on loopback: agents of both kinds come in, dashboards and PM2's clients look on.
+
+mod actions;
+mod bad_input;
+mod history;
+mod lab;
+mod ours;
+mod plan;
+mod pm2_agent;
+mod primus;
+mod theirs;
+mod wire_agent;
