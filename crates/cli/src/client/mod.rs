@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// For questions that the daemon answers out of its memory.
-const QUICK: Duration = Duration::from_secs(10);
+const QUICK: Duration = Duration::from_secs(5);
 /// For actions on a process, which take as long as the app's kill_timeout or listen_timeout says.
 const SLOW: Duration = Duration::from_secs(600);
 
@@ -83,6 +83,8 @@ pub(crate) struct Client {
     stream: UnixStream,
     decoder: Decoder,
     next: u64,
+    /// Somebody who speaks the protocol is there.
+    answered: bool,
     path: PathBuf,
     log: PathBuf,
 }
@@ -106,6 +108,7 @@ impl Client {
             stream,
             decoder: Decoder::default(),
             next: 0,
+            answered: false,
             path,
             log: home.log_file.clone(),
         })
@@ -119,6 +122,10 @@ impl Client {
 
     /// Calls a method that does something to a process.
     pub(crate) fn act<T: Serialize + ?Sized>(&mut self, method: &str, args: &T) -> Result<Value, CallError> {
+        if !self.answered {
+            // What never answers must not be waited for as long as an app that takes its time.
+            self.ask(method::PING, &(pm2::Object::new(),))?;
+        }
         let pending = self.begin(method, args)?;
         self.finish(&pending, SLOW)
     }
@@ -242,6 +249,7 @@ impl Client {
                 .next_frame()
                 .map_err(|error| self.foreign(method, &error))?
             {
+                self.answered = true;
                 return Ok(frame);
             }
             let left = deadline

@@ -1,10 +1,11 @@
 //! The process table.
 
+use super::size;
 use super::{Cell, Table};
 use crate::process::Process;
 use crate::style::Brush;
 use pm2::env::ExecMode;
-use pm2::units::{bytes_text, uptime_text};
+use pm2::units::uptime_text;
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
@@ -257,7 +258,7 @@ fn cell(column: Column, p: &Process, now_ms: i64, brush: Brush) -> Cell {
         Column::Restarts => p.env.int("restart_time").unwrap_or(0).to_string().into(),
         Column::Status => status(p.status()),
         Column::Cpu => format!("{}%", pm2::js::float(p.cpu)).into(),
-        Column::Memory => bytes_text(p.memory).into(),
+        Column::Memory => size(p.memory).into(),
         Column::User => Cell::painted(user(p), Brush::bold),
         Column::Watching if p.env.watches() => Cell::painted("enabled", |b, text| b.green(b.bold(text))),
         Column::Watching => Cell::painted("disabled", Brush::grey),

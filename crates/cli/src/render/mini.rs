@@ -1,9 +1,9 @@
 //! The short list without a table (`-m`).
 
 use super::list::uptime;
+use super::size;
 use crate::process::Process;
 use pm2::env::ExecMode;
-use pm2::units::bytes_text;
 use std::fmt::Write as _;
 
 /// A block of lines for each process.
@@ -23,7 +23,7 @@ pub(crate) fn mini(processes: &[Process], now_ms: i64) -> String {
             ("mode", mode.to_owned()),
             ("restarted", p.env.int("restart_time").unwrap_or(0).to_string()),
             ("uptime", uptime(p, now_ms)),
-            ("memory usage", format!("{} ", bytes_text(p.memory))),
+            ("memory usage", format!("{} ", size(p.memory))),
             (
                 "error log",
                 p.env.text("pm_err_log_path").unwrap_or("N/A").to_owned(),

@@ -5,6 +5,7 @@ mod host;
 mod list;
 mod log;
 mod mini;
+mod size;
 mod table;
 
 pub(crate) use describe::describe;
@@ -12,4 +13,5 @@ pub(crate) use host::host_line;
 pub(crate) use list::{Order, list};
 pub(crate) use log::{LogLine, LogStyle};
 pub(crate) use mini::mini;
+use size::size;
 pub(crate) use table::{Cell, Table, cut};
