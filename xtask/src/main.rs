@@ -1,6 +1,10 @@
 //! Chores of the repository. `cargo xtask help` lists them; the Makefile is the door for people.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores speak to the terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "chores speak to the terminal"
+)]
 
 mod bench;
 mod demo;

@@ -24,8 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("cli", &["config", "pm2", "logs", "os"]),
     ("hub", &["wire", "pm2"]),
-    ("pilothouse", &["agent", "cli", "daemon", "hub", "keeper", "os"]),
-    ("testkit", &[]),
+    (
+        "pilothouse",
+        &["agent", "cli", "daemon", "hub", "keeper", "os", "pm2"],
+    ),
     ("xtask", &[]),
 ];
 

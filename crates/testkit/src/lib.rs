@@ -1,1 +1,0 @@
-//! Pretends: temp homes, a fake agent, a malicious kernel. For tests only.
