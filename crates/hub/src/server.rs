@@ -233,3 +233,150 @@ fn local_url(address: SocketAddr) -> String {
     }
     format!("http://{reached}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::options::OwnerPreset;
+
+    fn options(folder: &std::path::Path) -> HubOptions {
+        HubOptions {
+            owner: OwnerPreset {
+                email: Some("owner@example.org".into()),
+                password: Some("correct horse".into()),
+            },
+            ..HubOptions::new(folder)
+        }
+    }
+
+    /// What the hub answers to these bytes, up to where it has nothing more to say.
+    async fn raw(address: SocketAddr, request: String) -> String {
+        tokio::task::spawn_blocking(move || {
+            let mut connection = TcpStream::connect(address).unwrap();
+            connection.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            connection.read_to_end(&mut answer).unwrap();
+            String::from_utf8_lossy(&answer).into_owned()
+        })
+        .await
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_is_started_again_is_the_same_hub() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = start(options(folder.path())).await.unwrap();
+        assert_eq!(first.url, format!("http://{}", first.address));
+        assert_ne!(first.address.port(), 0);
+        let before = first.welcome.clone().unwrap();
+        assert_eq!(before.owner.email, "owner@example.org");
+        assert_eq!(before.password, None, "a preset password is not repeated");
+
+        let refused = start(options(folder.path())).await.unwrap_err();
+        assert!(
+            matches!(refused, HubError::Store(StoreError::Held { .. })),
+            "{refused}"
+        );
+        let other = tempfile::tempdir().unwrap();
+        let taken = HubOptions {
+            listen: first.address.to_string(),
+            ..options(other.path())
+        };
+        let refused = start(taken).await.unwrap_err().to_string();
+        assert!(
+            refused.starts_with(&format!("cannot listen on {}", first.address)),
+            "{refused}"
+        );
+        assert!(
+            !other.path().join("catalog.db").exists(),
+            "no half-made hub is left"
+        );
+
+        // Meanwhile a token can be made from the command line.
+        let path = folder.path().to_owned();
+        let token =
+            tokio::task::spawn_blocking(move || crate::cli::create_token(&path, "owner", "test").unwrap());
+        let token = token.await.unwrap();
+        let body = format!(r#"{{"grant_type":"refresh_token","client_id":"1","refresh_token":"{token}"}}"#);
+        // As PM2's command line sends it by way of a proxy.
+        let request = format!(
+            "POST https://id.keymetrics.io/api/oauth/token HTTP/1.1\r\nHost: id.keymetrics.io\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = raw(first.address, request).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK") && answer.contains("access_token"),
+            "{answer}"
+        );
+        assert!(answer.to_lowercase().contains("\ndate: "), "{answer}");
+        first.stop().await;
+
+        let again = start(options(folder.path())).await.unwrap();
+        let after = again.welcome.clone().unwrap();
+        assert_eq!((after.owner, after.bucket), (before.owner, before.bucket));
+        again.stop().await;
+        assert!(!folder.path().join("catalog.db-wal").exists());
+        assert!(!folder.path().join("telemetry.db-wal").exists());
+    }
+
+    #[tokio::test]
+    async fn without_a_preset_the_password_is_made_up_and_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = start(HubOptions::new(folder.path())).await.unwrap();
+        let welcome = hub.welcome.clone().unwrap();
+        assert_eq!(welcome.owner.email, "owner@localhost");
+        let password = welcome.password.unwrap();
+        crate::auth::log_in(&hub.state, "owner", password.clone(), None)
+            .await
+            .unwrap();
+        assert!(
+            !format!("{hub:?}").contains(&password),
+            "not even a debug print tells it"
+        );
+        hub.stop().await;
+        let hub = start(HubOptions::new(folder.path())).await.unwrap();
+        assert_eq!(hub.welcome.clone().unwrap().password, None);
+        hub.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_preset_that_cannot_be_is_refused_and_can_be_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let why = "a password has at least 8 characters and at most 1024 bytes";
+        for (email, password, why) in [
+            ("owner@example.org", "short", why),
+            ("nowhere", "long enough", "\"nowhere\" is no e-mail address"),
+        ] {
+            let owner = OwnerPreset {
+                email: Some(email.into()),
+                password: Some(password.into()),
+            };
+            let refused = start(HubOptions {
+                owner,
+                ..HubOptions::new(folder.path())
+            })
+            .await
+            .unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                format!("cannot create the owner's account: {why}")
+            );
+        }
+        start(options(folder.path())).await.unwrap().stop().await;
+    }
+
+    #[test]
+    fn the_url_can_be_reached_from_here() {
+        for (listening, url) in [
+            ("0.0.0.0:80", "http://127.0.0.1:80"),
+            ("[::]:8484", "http://[::1]:8484"),
+            ("192.0.2.1:8484", "http://192.0.2.1:8484"),
+        ] {
+            assert_eq!(local_url(listening.parse().unwrap()), url);
+        }
+    }
+}

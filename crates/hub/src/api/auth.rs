@@ -12,13 +12,13 @@ use serde_json::json;
 use super::input::{Input, Origin, Peer};
 use super::oauth::grant_json;
 use super::{ApiError, view};
-use crate::auth::{self, BROWSER_SESSION_MS, Grant, hash_token};
+use crate::auth::{self, AuthError, BROWSER_SESSION_MS, Grant, hash_token};
 use crate::state::AppState;
 
 const COOKIE: &str = "pilothouse_session";
 
 /// The routes of this file.
-pub fn router() -> Router<AppState> {
+pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/api/auth/login", post(login))
         .route("/api/auth/refresh", post(refresh))
@@ -51,11 +51,25 @@ async fn login(
     session(&grant, Some(cookie))
 }
 
-async fn refresh(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, ApiError> {
+async fn refresh(
+    State(state): State<AppState>,
+    origin: Origin,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     same_site(&headers)?;
-    let token = session_cookie(&headers).ok_or_else(ApiError::unauthorized)?;
-    let grant = Grant::refresh(&state, token).await?;
-    session(&grant, None)
+    // A first visit is no failure: a 401 would be an error in the browser's console.
+    let Some(token) = session_cookie(&headers) else {
+        return Ok(Json(json!({ "access_token": null })).into_response());
+    };
+    match Grant::refresh(&state, token).await {
+        Ok(grant) => session(&grant, None),
+        Err(AuthError::UnknownToken | AuthError::Expired) => {
+            let mut response = ApiError::unauthorized().into_response();
+            set_cookie(&mut response, &cookie("", 0, origin.is_https()))?;
+            Ok(response)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn logout(

@@ -18,7 +18,7 @@ use crate::store::catalog::Bucket;
 const MAX_OWNED: usize = 100;
 
 /// The routes of this file.
-pub fn router() -> Router<AppState> {
+pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/api/bucket", get(list))
         .route("/api/bucket/create_classic", post(create))
@@ -161,6 +161,7 @@ async fn update(
         bucket.delete_offline = delete_offline;
     }
     let bucket = state.catalog.update_bucket(bucket).await?;
+    state.live.bucket_changed(bucket.id).await;
     audit::note(&state, bucket.id, &member.user, "update_bucket", &bucket.name).await;
     Ok(Json(shown(&state, &bucket, member.role, &origin).await?))
 }
@@ -173,6 +174,8 @@ async fn destroy(
     member.require(Role::Owner)?;
     let answer = shown(&state, &member.bucket, member.role, &origin).await?;
     state.catalog.delete_bucket(member.bucket.id).await?;
+    // Agents are sent away before history goes: what came after would stay.
+    state.live.bucket_changed(member.bucket.id).await;
     state.telemetry.purge_bucket(member.bucket.id).await?;
     tracing::info!(bucket = %member.bucket.id, by = %member.user.email, "deleted a bucket");
     Ok(Json(answer))
@@ -199,6 +202,7 @@ async fn transfer(
         return Err(ApiError::bad_request("you own this bucket already"));
     }
     let bucket = state.catalog.transfer_bucket(member.bucket.id, to.id).await?;
+    state.live.bucket_changed(bucket.id).await;
     audit::note(&state, bucket.id, &member.user, "transfer_bucket", &to.email).await;
     Ok(Json(shown(&state, &bucket, Role::Admin, &origin).await?))
 }

@@ -19,7 +19,7 @@ use crate::store::catalog::{Invitation, MemberRecord};
 const MAX_MEMBERS: usize = 500;
 
 /// The routes of this file.
-pub fn router() -> Router<AppState> {
+pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/api/bucket/{id}/users_authorized", get(list))
         .route("/api/bucket/{id}/current_role", get(current_role))

@@ -19,7 +19,7 @@ use crate::state::AppState;
 use crate::store::catalog::User;
 
 /// The routes of this file.
-pub fn router() -> Router<AppState> {
+pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/api/oauth/token", post(token))
         .route("/api/oauth/register", post(register))

@@ -16,7 +16,7 @@ use crate::state::AppState;
 const MAX_TOKENS: usize = 200;
 
 /// The routes of this file.
-pub fn router() -> Router<AppState> {
+pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/api/users/token", get(list).put(create))
         .route("/api/users/token/{token}", delete(remove))

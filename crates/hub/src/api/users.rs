@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::store::catalog::User;
 
 /// The routes of this file.
-pub fn router() -> Router<AppState> {
+pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/api/users/isLogged", get(me))
         .route("/api/users/show/{user}", get(show))

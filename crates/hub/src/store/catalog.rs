@@ -43,8 +43,8 @@ pub trait Accounts {
     fn count_users(&self) -> Answer<'_, u64>;
 }
 
-/// A group of servers with its keys and settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A group of servers with its keys and settings. `Debug` leaves the secret out.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Bucket {
     /// Names it for ever.
     pub id: BucketId,
@@ -74,6 +74,17 @@ pub struct Bucket {
     pub created_ms: i64,
 }
 
+impl std::fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bucket")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("public_id", &self.public_id)
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Somebody with access to a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRecord {
@@ -87,8 +98,8 @@ pub struct MemberRecord {
     pub options: String,
 }
 
-/// Somebody asked in who has no account yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Somebody asked in who has no account yet. `Debug` leaves the code out.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Invitation {
     /// Their address.
     pub email: String,
@@ -96,6 +107,14 @@ pub struct Invitation {
     pub code: String,
     /// When, ms since 1970.
     pub invited_ms: i64,
+}
+
+impl std::fmt::Debug for Invitation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Invitation")
+            .field("email", &self.email)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Buckets and their members.

@@ -204,7 +204,7 @@ fn decode_scaled(from: &mut &[u8], count: usize) -> Result<(Vec<i64>, u8), PageE
             let k = u32::from(take(from, 1)?[0]);
             let mean = unzigzag(read_varint(from)?);
             read_rice(from, k, count - 1, |distance| {
-                values.push(value(mean.wrapping_add(unzigzag(distance))))
+                values.push(value(mean.wrapping_add(unzigzag(distance))));
             })?;
         }
         _ => return Err(PageError::Damaged),

@@ -81,11 +81,6 @@ impl Journal {
         })
     }
 
-    /// The number of the next record.
-    pub(super) fn next_lsn(&self) -> u64 {
-        self.next_lsn
-    }
-
     /// Bytes on disk.
     pub(super) fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
@@ -320,7 +315,7 @@ mod tests {
         journal.forget_before(4);
         assert_eq!(files(folder.path()).len(), 0);
         // Numbers go on where they were, even when no record is left to say so.
-        assert_eq!(Journal::open(folder.path(), 3, |_| {}).unwrap().next_lsn(), 4);
+        assert_eq!(Journal::open(folder.path(), 3, |_| {}).unwrap().next_lsn, 4);
     }
 
     #[test]

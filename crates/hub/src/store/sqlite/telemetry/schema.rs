@@ -4,7 +4,7 @@ use crate::store::sqlite::migrate::Migrations;
 
 /// Pages of SQLite are large here, since pages of ours are: less of each is left empty.
 pub(super) const MIGRATIONS: Migrations = Migrations {
-    page_bytes: 16_384,
+    page_bytes: 32_768,
     steps: &[(1, FIRST)],
 };
 

@@ -189,39 +189,56 @@ async fn a_gap_is_filled_long_after() {
 
 #[tokio::test]
 async fn history_stays_within_its_disk_budget() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = Clock::held(BEGIN);
-    let retention = Retention {
-        disk_bytes: 400_000,
-        ..Retention::default()
-    };
-    let store = SqliteTelemetry::open(folder.path(), retention, clock.clone()).unwrap();
-    for minute in 0..600i64 {
-        // Values that no code makes small.
-        let samples = (0..60).map(|s| {
-            let at_ms = BEGIN + minute * 60_000 + s * 1000;
-            sample(
-                "api",
-                "cpu",
-                at_ms,
-                f64::from_bits(
-                    0x3ff0_0000_0000_0000 | (at_ms as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12,
-                ),
-            )
-        });
-        clock.set(BEGIN + (minute + 1) * 60_000);
-        store.append(batch(samples.collect())).await.unwrap();
-        clock.set(clock.now_ms() + 6_000);
-        store.maintain(clock.now_ms()).await.unwrap();
+    const MINUTES: i64 = 300;
+    let mut sizes = Vec::new();
+    for disk_bytes in [u64::MAX, 2_800_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::held(BEGIN);
+        let retention = Retention {
+            disk_bytes,
+            ..Retention::default()
+        };
+        let store = SqliteTelemetry::open(folder.path(), retention, clock.clone()).unwrap();
+        for minute in 0..MINUTES {
+            let mut samples = Vec::new();
+            for second in 0..60 {
+                let at_ms = BEGIN + minute * 60_000 + second * 1000;
+                samples.extend((0..16u64).map(|n| {
+                    // Values that no code makes small.
+                    let noise = (at_ms as u64 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12;
+                    sample(
+                        "api",
+                        &format!("cpu{n}"),
+                        at_ms,
+                        f64::from_bits(0x3ff0_0000_0000_0000 | noise),
+                    )
+                }));
+            }
+            clock.set(BEGIN + (minute + 1) * 60_000);
+            store.append(batch(samples)).await.unwrap();
+            clock.set(clock.now_ms() + 6_000);
+            store.maintain(clock.now_ms()).await.unwrap();
+        }
+        for _ in 0..10 {
+            clock.set(clock.now_ms() + 61_000);
+            store.maintain(clock.now_ms()).await.unwrap();
+        }
+        sizes.push(store.stats().disk_bytes);
+        let end = BEGIN + MINUTES * 60_000;
+        let newest = store
+            .range(ask("api", "cpu3", end - 3_600_000, end, 1))
+            .await
+            .unwrap();
+        assert_eq!(newest[0].points[0].count, 3600, "the newest stays");
+        let whole = store.range(ask("api", "cpu3", BEGIN, end, 1)).await.unwrap();
+        assert_eq!(
+            whole[0].points[0].count,
+            60 * MINUTES as u64,
+            "of the oldest something coarser stays"
+        );
     }
-    let stats = store.stats();
-    assert!(stats.disk_bytes < 700_000, "{} bytes", stats.disk_bytes);
-    let last = BEGIN + 600 * 60_000;
-    assert_eq!(
-        count(&store, "api", last - 3_600_000, last).await,
-        3600,
-        "the newest stays"
-    );
+    assert!(sizes[0] > 3_300_000, "{sizes:?}");
+    assert!(sizes[1] < 3_000_000, "{sizes:?}");
 }
 
 #[tokio::test]

@@ -332,8 +332,8 @@ fn fold(db: &Connection, source: SourceId, tier: usize, start_ms: i64, gone: boo
 /// Drops what is older than its tier is kept, but nothing that is still to be folded; tells how many rows.
 fn expire(db: &Connection, now_ms: i64, kept_ms: &dyn Fn(usize) -> i64, events_ms: u128) -> Sql<usize> {
     let mut deleted = 0;
-    for tier in 0..TIERS.len() {
-        let next = TIERS.get(tier + 1).unwrap_or(&TIERS[tier]);
+    for (tier, of) in TIERS.iter().enumerate() {
+        let next = TIERS.get(tier + 1).unwrap_or(of);
         let before = next.page_of(now_ms.saturating_sub(kept_ms(tier)));
         deleted += drop_before(db, tier, before)?;
     }
@@ -361,21 +361,21 @@ fn drop_before(db: &Connection, tier: usize, before_ms: i64) -> Sql<usize> {
 
 /// Makes room when history takes more disk than it may: a tenth of what is finest goes, the oldest of it.
 fn shrink(db: &Connection, now_ms: i64) -> Sql<usize> {
-    for tier in 0..TIERS.len() {
+    for (tier, of) in TIERS.iter().enumerate() {
         let oldest: Option<i64> = db
             .prepare_cached("SELECT min(start_ms) FROM pages WHERE tier = ?1")?
             .query_row([tier as i64], |row| row.get(0))?;
-        let span = TIERS.get(tier + 1).unwrap_or(&TIERS[tier]).span_ms;
+        let span = TIERS.get(tier + 1).unwrap_or(of).span_ms;
         // What is under way is not touched: coarser tiers are made of it.
-        let newest = TIERS[tier].page_of(now_ms - 2 * span);
+        let newest = of.page_of(now_ms - 2 * span);
         if let Some(oldest) = oldest.filter(|oldest| *oldest < newest) {
-            let before = oldest + ((newest - oldest) / 10).max(TIERS[tier].span_ms);
+            let before = oldest + ((newest - oldest) / 10).max(of.span_ms);
             tracing::warn!(
                 tier,
                 before_ms = before,
                 "history takes more disk than it may: dropping the oldest"
             );
-            return drop_before(db, tier, before - before.rem_euclid(TIERS[tier].span_ms));
+            return drop_before(db, tier, of.page_of(before));
         }
     }
     Ok(0)
