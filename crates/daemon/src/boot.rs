@@ -282,6 +282,7 @@ impl Daemon {
         let keeper = Keeper::respawn(&self.respawn)?;
         self.keeper = KeeperLink::new(keeper).map_err(step("watching the keeper"))?;
         self.hand_over();
+        self.starts_lost();
         Ok(())
     }
 }

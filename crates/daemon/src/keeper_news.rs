@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use keeper::protocol::Event as Told;
+use keeper::protocol::{Event as Told, RequestKind};
 use supervisor::{Exit, Incarnation, Input, ProcId};
 
 use crate::event::Event;
@@ -23,8 +23,11 @@ impl Daemon {
                 name,
                 errno,
             } => {
-                let reason = std::io::Error::from_raw_os_error(errno);
+                let reason = io::Error::from_raw_os_error(errno);
                 self.complain(&format!("the keeper refused {request:?} {key} {name}: {reason}"));
+                if request == RequestKind::Spawn {
+                    self.start_refused(Incarnation(key), errno);
+                }
             }
             // Only after a connect or an exec; then all of it is in the store already.
             Told::Welcome { .. } | Told::Ready | Told::Child(_) | Told::Stored { .. } => {}

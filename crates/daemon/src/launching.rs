@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use keeper::client::ClientError;
 use keeper::protocol::{ChildInfo, IpcPlace, Request, SpawnSpec};
 use logs::Side;
 use os::channel::Stash;
 use os::spawn::{Identity, Program, Step};
 use pm2::env::Pm2Env;
-use supervisor::{Incarnation, Input, ProcId};
+use supervisor::{Incarnation, Input, Phase, ProcId};
 
 use crate::app::{Life, key_of};
 use crate::child_channel::ChildChannel;
@@ -60,6 +61,38 @@ impl Daemon {
         };
         if let Err(error) = self.keeper.send(&request) {
             self.complain(&format!("App [{label}] can't be started: {error}"));
+            // A request that is out of bounds will be so the next time, too.
+            let transient = !matches!(error, ClientError::Request(_));
+            self.handle(Input::SpawnFailed {
+                id,
+                incarnation,
+                transient,
+            });
+        }
+    }
+
+    /// The keeper did not even try.
+    pub(crate) fn start_refused(&mut self, incarnation: Incarnation, errno: i32) {
+        if let Some(id) = self.process_of_life(incarnation) {
+            self.handle(Input::SpawnFailed {
+                id,
+                incarnation,
+                transient: is_transient(errno),
+            });
+        }
+    }
+
+    /// A keeper died: what it was asked to start last may never have come to be. It is asked for anew.
+    pub(crate) fn starts_lost(&mut self) {
+        let pending: Vec<_> = self
+            .sup
+            .ids()
+            .filter_map(|id| match self.sup.restorable(id)?.phase {
+                Phase::Launching(life, None) | Phase::Stopping(life, None, _) => Some((id, life)),
+                _ => None,
+            })
+            .collect();
+        for (id, incarnation) in pending {
             self.handle(Input::SpawnFailed {
                 id,
                 incarnation,
@@ -109,7 +142,7 @@ impl Daemon {
         self.handle(Input::SpawnFailed {
             id,
             incarnation,
-            transient: TRANSIENT.contains(&error),
+            transient: is_transient(errno),
         });
     }
 
@@ -204,6 +237,10 @@ impl Daemon {
             let _ = events.blocking_send(Event::Version { id, script, version });
         });
     }
+}
+
+fn is_transient(errno: i32) -> bool {
+    TRANSIENT.contains(&rustix::io::Errno::from_raw_os_error(errno))
 }
 
 /// What the keeper is to execute.

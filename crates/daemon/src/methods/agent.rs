@@ -11,7 +11,7 @@ use crate::owner::Daemon;
 use crate::rpc::Responder;
 
 /// How long an agent may take to say good-bye.
-pub(crate) const GOOD_BYE: Duration = Duration::from_secs(2);
+pub(crate) const GOOD_BYE: Duration = Duration::from_secs(4);
 
 pub(super) fn link(daemon: &mut Daemon, responder: Responder) {
     daemon.start_agent(Some(responder));
