@@ -24,6 +24,8 @@ use crate::store::Catalog;
 const INPUTS: usize = 1024;
 /// Changes kept for a watcher that is slow; one that is slower gets a fresh snapshot.
 const TOLD: usize = 64;
+/// Handshakes remembered; later ones tell less of their machines.
+const MAX_INTRODUCTIONS: usize = 10_000;
 /// Events kept for a listener that is slow.
 const EVENTS: usize = 256;
 
@@ -76,6 +78,7 @@ impl Live {
             inputs,
             events: broadcast::Sender::new(EVENTS),
             taps: Arc::default(),
+            introductions: Arc::default(),
         }
     }
 
@@ -135,6 +138,18 @@ pub struct BucketHandle {
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<Arc<HubEvent>>,
     taps: Arc<Mutex<HashMap<ServerId, Arc<LogTap>>>>,
+    introductions: Arc<Mutex<HashMap<(String, String), Hardware>>>,
+}
+
+/// What PM2's agents tell of their machine at the handshake and never again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hardware {
+    /// Logical processors.
+    pub cpus: Option<u32>,
+    /// Processor model.
+    pub cpu_model: Option<String>,
+    /// Memory in bytes.
+    pub total_mem: Option<u64>,
 }
 
 impl std::fmt::Debug for BucketHandle {
@@ -293,6 +308,24 @@ impl BucketHandle {
         }
         // Nobody there is no error.
         let _ = self.events.send(Arc::new(event));
+    }
+
+    /// Remembers what an agent told at its handshake, until its socket opens.
+    pub fn introduce(&self, name: &str, hostname: &str, hardware: Hardware) {
+        let mut known = self.introductions.lock().unwrap_or_else(PoisonError::into_inner);
+        let who = (name.to_owned(), hostname.to_owned());
+        if known.len() < MAX_INTRODUCTIONS || known.contains_key(&who) {
+            known.insert(who, hardware);
+        }
+    }
+
+    /// What was told at the handshake under this name on that host.
+    pub fn introduced(&self, name: &str, hostname: &str) -> Hardware {
+        let known = self.introductions.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(&(name.to_owned(), hostname.to_owned()))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// The log lines of a server that exists.

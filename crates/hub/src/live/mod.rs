@@ -21,7 +21,7 @@ mod view;
 
 pub use actor::{Removal, Told};
 pub use event::HubEvent;
-pub use handle::{BucketHandle, Caller, Closed, Link, Live, Received};
+pub use handle::{BucketHandle, Caller, Closed, Hardware, Link, Live, Received};
 
 use crate::plans::Plan;
 use crate::store::catalog;

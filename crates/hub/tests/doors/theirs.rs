@@ -54,6 +54,12 @@ async fn the_handshake_answers_the_same_addresses_each_time() {
         Pm2Agent::with_keys(&lab, &public, "wrong", "web").await.err(),
         Some(401)
     );
+
+    // What the handshake told of the machine is shown with its server.
+    let mut agent = Pm2Agent::connect(&lab, "web").await;
+    agent.status(&[]).await;
+    let server = lab.server("the server", |s| s["state"] == "online").await;
+    assert_eq!((&server["cpus"], &server["cpu_model"]), (&json!(1), &json!("x")));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pm2::agent_wire::{self, ProcessStatus, Status};
 use serde_json::Value;
 
+use crate::live::Hardware;
 use crate::live::model::{ActionFact, Metric, Millis, Process, ProcessFacts, Reading, ServerFacts};
 use crate::store::telemetry::Sample;
 
@@ -14,6 +15,7 @@ use crate::store::telemetry::Sample;
 pub(super) struct Beside {
     pub(super) address: Option<String>,
     pub(super) pm2_version: Option<String>,
+    pub(super) hardware: Hardware,
 }
 
 pub(super) fn server_facts(status: &Status, beside: &Beside) -> ServerFacts {
@@ -26,9 +28,9 @@ pub(super) fn server_facts(status: &Status, beside: &Beside) -> ServerFacts {
         pm2_version: told(&server.pm2_version).or_else(|| beside.pm2_version.clone()),
         node_version: told(&server.node_version),
         agent_version: told(&server.agent_version),
-        cpus: None,
-        cpu_model: None,
-        total_mem: server.total_mem,
+        cpus: beside.hardware.cpus,
+        cpu_model: beside.hardware.cpu_model.clone(),
+        total_mem: server.total_mem.or(beside.hardware.total_mem),
         free_mem: None,
         loadavg: server.loadavg,
         uptime: (server.uptime_s > 0.0).then_some(server.uptime_s),

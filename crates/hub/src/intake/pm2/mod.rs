@@ -23,6 +23,7 @@ use serde_json::json;
 
 use super::keys;
 use crate::api::input::{Origin, Peer};
+use crate::live::Hardware;
 use crate::live::model::cut;
 use crate::live::server::MAX_NAME;
 use crate::state::AppState;
@@ -86,6 +87,16 @@ async fn judge(state: &AppState, origin: &str, body: &[u8]) -> Result<String, (S
             "This bucket does not take agents at present".to_owned(),
         ));
     }
+    let hardware = Hardware {
+        cpus: (request.cpus > 0).then_some(request.cpus),
+        cpu_model: Some(request.cpu_model).filter(|model| !model.is_empty()),
+        // Decimal megabytes.
+        total_mem: (request.memory_mb > 0.0).then_some((request.memory_mb * 1e6) as u64),
+    };
+    state
+        .live
+        .bucket(bucket.id)
+        .introduce(&request.machine_name, &request.hostname, hardware);
     let socket = origin.replacen("http", "ws", 1);
     Ok(verify_accepted(origin, &format!("{socket}{SOCKET}")))
 }

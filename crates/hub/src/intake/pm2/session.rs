@@ -27,7 +27,7 @@ use crate::live::link::{ActionError, Command, Request};
 use crate::live::logs::{Interest, LogBatch, LogLine};
 use crate::live::model::{AgentKind, LinkId, Millis, Process, cut};
 use crate::live::server::{MAX_NAME, ProcessUpdate, Report};
-use crate::live::{BucketHandle, Caller, Closed, HubEvent, Link, Received};
+use crate::live::{BucketHandle, Caller, Closed, Hardware, HubEvent, Link, Received};
 use crate::state::AppState;
 use crate::store::telemetry::Event;
 
@@ -120,6 +120,7 @@ impl<'a> Session<'a> {
             beside: Beside {
                 address: visitor.address,
                 pm2_version: visitor.pm2_version,
+                hardware: Hardware::default(),
             },
             id: state.live.next_link(),
             name: visitor.name.into(),
@@ -321,6 +322,9 @@ impl<'a> Session<'a> {
             (0, 2..) => Some(false),
             _ => None,
         };
+        self.beside.hardware = self
+            .bucket
+            .introduced(&status.server_name, &status.server.hostname);
         let facts = convert::server_facts(status, &self.beside);
         let (commands, queue) = BucketHandle::command_queue();
         let caller = Caller {
