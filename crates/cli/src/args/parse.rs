@@ -328,4 +328,20 @@ mod tests {
         assert_eq!(typed("kill -h").verb, Some(Verb::Kill));
         assert_eq!(typed("").verb, None);
     }
+
+    proptest::proptest! {
+        /// Whatever is typed, it is understood or refused, and what is behind `--` stays as it is.
+        #[test]
+        fn nothing_typed_breaks_it(
+            line in proptest::collection::vec("(start|logs|-[a-z]{1,3}|--[a-z-]{0,9}=?[a-z]{0,3}|[ -~é日]{0,6})", 0..8),
+            rest in proptest::collection::vec(".{0,6}", 0..4),
+        ) {
+            let line: Vec<String> = line.into_iter().filter(|word| word != "--").collect();
+            let argv: Vec<String> = line.iter().cloned().chain(["--".to_owned()]).chain(rest.iter().cloned()).collect();
+            match parse(&argv) {
+                Ok(typed) => proptest::prop_assert_eq!(typed.rest, rest),
+                Err(error) => proptest::prop_assert!(!error.to_string().is_empty()),
+            }
+        }
+    }
 }

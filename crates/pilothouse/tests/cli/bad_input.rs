@@ -123,6 +123,24 @@ fn a_socket_that_somebody_else_holds_is_named() {
 }
 
 #[test]
+fn a_socket_that_never_answers_is_named() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.home("")).unwrap();
+    let socket = place.home("rpc.sock");
+    // Connections are taken by the kernel; nobody reads them.
+    let listener = UnixListener::bind(&socket).unwrap();
+    for verb in ["ls", "reloadLogs"] {
+        let err = place.fails(&[verb]);
+        assert!(
+            err.contains(&format!("no answer on {} within", socket.display())),
+            "{err}"
+        );
+    }
+    drop(listener);
+    std::fs::remove_file(&socket).unwrap();
+}
+
+#[test]
 fn a_home_that_cannot_be_made_is_named() {
     let place = Place::new();
     place.write("home", "a file where the home should be");
