@@ -340,6 +340,9 @@ impl Bucket {
             .map(|server| {
                 let mut object = view::whole(server, &view::baseline(server), Some(now));
                 object.insert("hidden".into(), server.hidden.into());
+                if server.hidden {
+                    object.insert("state".into(), "hidden".into());
+                }
                 Value::Object(object)
             })
             .collect()
