@@ -95,7 +95,6 @@ const APPS: &str = r#"{ apps: [ // two apps
 ] }"#;
 
 #[test]
-#[ignore = "gap: pm2::schema::restart_env_from_file leaves --env's overlay out of current_conf.env, which replaces the app's env"]
 fn a_restart_from_a_file_takes_the_named_environment() {
     let place = Place::new();
     place.write("app.sh", "while :; do sleep 1; done");

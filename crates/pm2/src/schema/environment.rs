@@ -149,14 +149,12 @@ pub fn restart_env_from_file(app: &Checked, caller: &Caller, origin: &Origin<'_>
         env.insert("PORT".into(), port.clone());
     }
     let notes = overlays(&mut env, &app.app, origin);
+    // The daemon puts this in the place of the entry's `env`, so it holds the overlays as well.
+    let mut own = Object::new();
+    lay_over(&mut own, app.app.get("env"));
+    overlays(&mut own, &app.app, origin);
     let mut conf = Object::new();
-    conf.insert(
-        "env".into(),
-        app.app
-            .get("env")
-            .cloned()
-            .unwrap_or_else(|| Object::new().into()),
-    );
+    conf.insert("env".into(), own.into());
     // The mode can't change while instances run.
     conf.extend(
         app.app
@@ -198,7 +196,8 @@ fn lay_over(env: &mut Object, over: Option<&Value>) {
     }
 }
 
-/// What `--env` adds: the environment of the deployment, then the overlay of the app, which wins over everything.
+/// What `--env` lays over the app's `env`: the environment of the deployment, then the overlay of the app, which wins over
+/// everything. PM2 7 has them in this order, as measured.
 fn overlays(env: &mut Object, app: &Object, origin: &Origin<'_>) -> Vec<Note> {
     let Origin::File {
         env_name: Some(name),
@@ -207,15 +206,10 @@ fn overlays(env: &mut Object, app: &Object, origin: &Origin<'_>) -> Vec<Note> {
     else {
         return Vec::new();
     };
-    let own = app.get("env").and_then(Value::as_object);
-    if let Some(Value::Object(deployed)) = deploy.and_then(|d| d.get(*name)).and_then(|d| d.get("env")) {
-        let below: Object = deployed
-            .iter()
-            .filter(|(key, _)| own.is_none_or(|own| !own.contains_key(*key)))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        lay_over(env, Some(&Value::Object(below)));
-    }
+    let deployed = deploy
+        .and_then(|deploy| deploy.get(*name))
+        .and_then(|d| d.get("env"));
+    lay_over(env, deployed);
     match app.get(&format!("env_{name}")) {
         Some(overlay) => {
             lay_over(env, Some(overlay));
@@ -266,7 +260,7 @@ mod tests {
             "name": "full", "script": "app.js", "port": 4000, "env": { "A": 1, "OBJ": { "x": 1 }, "N": null, "ARR": [1] },
             "env_prod": { "A": 2, "B": true },
         }));
-        let deploy = object(json!({ "prod": { "env": { "DEP": 1, "A": 9 } } }));
+        let deploy = object(json!({ "prod": { "env": { "DEP": 1, "A": 9, "ARR": "deployed" } } }));
         let origin = Origin::File {
             env_name: Some("prod"),
             deploy: Some(&deploy),
@@ -274,7 +268,7 @@ mod tests {
         let (env, notes) = full(app.as_object(), &caller(), &origin, false);
         assert_eq!(
             Value::Object(env).to_string(),
-            r#"{"PATH":"/usr/bin","PM2_HOME":"/h","HOME":"/root","SECRET_X":"1","PM2_USAGE":"CLI","PM2_JSON_PROCESSING":"true","A":2,"OBJ":"{\"x\":1}","N":"null","ARR":"[1]","PORT":4000,"full":"{}","DEP":1,"B":true}"#
+            r#"{"PATH":"/usr/bin","PM2_HOME":"/h","HOME":"/root","SECRET_X":"1","PM2_USAGE":"CLI","PM2_JSON_PROCESSING":"true","A":2,"OBJ":"{\"x\":1}","N":"null","ARR":"deployed","PORT":4000,"full":"{}","DEP":1,"B":true}"#
         );
         assert!(notes.is_empty());
         let origin = Origin::File {
@@ -368,5 +362,24 @@ mod tests {
             r#"{"env":{},"script":"app.js","name":"second","namespace":"ns","exec_interpreter":"none","vizion":true,"autostart":true,"autorestart":true,"instance_var":"NODE_APP_INSTANCE","pmx":true,"automation":true,"treekill":true,"username":"root","windowsHide":true,"kill_retry_time":100}"#
         );
         assert_eq!((&env["updateEnv"], &env["second"]), (&json!(true), &json!({})));
+    }
+
+    #[test]
+    fn a_restart_from_a_file_brings_the_overlays_twice() {
+        let app = checked(json!({
+            "name": "a", "script": "app.js", "env": { "MODE": "a", "Z": 1, "O": { "x": 1 } }, "env_prod": { "MODE": "b", "Q": 3 },
+        }));
+        let deploy =
+            object(json!({ "prod": { "env": { "DEP": "d", "MODE": "deployed", "Z": "deployed" } } }));
+        let origin = Origin::File {
+            env_name: Some("prod"),
+            deploy: Some(&deploy),
+        };
+        let (env, _) = restart_env_from_file(&app, &caller(), &origin);
+        let expected = json!({ "MODE": "b", "Z": "deployed", "O": "{\"x\":1}", "DEP": "d", "Q": 3 });
+        assert_eq!(env["current_conf"]["env"], expected);
+        for (key, value) in expected.as_object().unwrap() {
+            assert_eq!(&env[key], value, "{key}");
+        }
     }
 }
