@@ -96,6 +96,56 @@ describe('what a file can say', () => {
     await until('the overlay arrived', () => pm.file('logs/a-out.log').includes('env prod'));
   });
 
+  test('--env on a second start, a restart and a reload changes the values', async () => {
+    const file = write(
+      'eco.json',
+      JSON.stringify({
+        apps: [
+          {
+            name: 'a',
+            script: app('prints.js'),
+            env: { CUSTOM: 'plain', KEPT: 'kept' },
+            env_production: { CUSTOM: 'prod' },
+            env_staging: { CUSTOM: 'stage' },
+          },
+        ],
+        deploy: { staging: { env: { CUSTOM: 'deployed', KEPT: 'deployed' } } },
+      }),
+    );
+    const told = () => [...pm.file('logs/a-out.log').matchAll(/^env (\S+)/gm)].map((found) => found[1]);
+    const toldAfter = async (values: string[], ...args: string[]) => {
+      await pm.ok(...args);
+      await until('the app told', () => told().length >= values.length);
+      expect(told()).toEqual(values);
+      return (await pm.app('a')).pm2_env.env;
+    };
+    await toldAfter(['plain'], 'start', file);
+    expect(await toldAfter(['plain', 'prod'], 'start', file, '--env', 'production')).toMatchObject({
+      CUSTOM: 'prod',
+      KEPT: 'kept',
+    });
+    await toldAfter(['plain', 'prod', 'plain'], 'restart', file);
+    await toldAfter(['plain', 'prod', 'plain', 'prod'], 'restart', file, '--env', 'production');
+    // The environment of a deployment goes over the app's, and below the overlay.
+    expect(
+      await toldAfter(['plain', 'prod', 'plain', 'prod', 'stage'], 'reload', file, '--env', 'staging'),
+    ).toMatchObject({ CUSTOM: 'stage', KEPT: 'deployed' });
+  });
+
+  test('startOrRestart starts what is not there and restarts the rest', async () => {
+    const file = (...apps: string[]) =>
+      write('eco.json', JSON.stringify({ apps: apps.map((name) => ({ name, script: app('prints.js') })) }));
+    await pm.ok('startOrRestart', file('a'));
+    const { pid } = await pm.app('a');
+    await pm.ok('startOrRestart', file('a', 'b'));
+    const list = await pm.list();
+    expect(list.map((entry) => [entry.name, entry.pm2_env.status, entry.pm2_env.restart_time])).toEqual([
+      ['a', 'online', 1],
+      ['b', 'online', 0],
+    ]);
+    expect(list[0]?.pid).not.toBe(pid);
+  });
+
   test('start again restarts what runs, with the changed values', async () => {
     const file = write(
       'eco.json',

@@ -1,6 +1,6 @@
 // Bad input and bad surroundings: a clear message, a non-zero exit, nothing lost.
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { chmodSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
@@ -50,22 +50,42 @@ test('a working directory that is not there does not take the daemon down', asyn
   await pm.ok('ping');
 });
 
-onlyOurs('a script that may not be read is named', async () => {
+onlyOurs('a folder in the place of a script is named', async () => {
   const { code, stderr } = await pm.run('start', pm.dir, '--name', 'folder');
   expect(code).toBe(1);
   expect(stderr).toContain(pm.dir);
+  expect(await pm.list()).toEqual([]);
+});
+
+onlyOurs('a script that may not be read is named', async () => {
+  const script = path.join(pm.dir, 'secret.js');
+  writeFileSync(script, 'setInterval(() => {}, 1000);');
+  chmodSync(script, 0o000);
+  const start = ['start', script];
+  const program = realpathSync(pm.program.path);
+  // Root may read everything, until it gives that up.
+  const bare = ['--bounding-set', '-dac_override,-dac_read_search', program, ...start];
+  const { code, stderr } =
+    process.getuid?.() === 0 ? await pm.with({ path: 'setpriv', node: false }, bare) : await pm.run(...start);
+  expect(code).toBe(1);
+  expect(stderr).toContain(script);
+  expect(stderr).toMatch(/permission denied/i);
+  expect(await pm.list()).toEqual([]);
 });
 
 onlyOurs('a socket held by something else is named, after a moment', async () => {
   mkdirSync(pm.home, { recursive: true });
   const socket = path.join(pm.home, 'rpc.sock');
-  const mute = createServer(() => {}).listen(socket);
+  const held = new Set<Socket>();
+  const mute = createServer((connection) => held.add(connection)).listen(socket);
   await new Promise((resolve) => mute.once('listening', resolve));
   try {
     const { code, stderr } = await pm.run('list');
     expect(code).not.toBe(0);
     expect(stderr).toContain('rpc.sock');
   } finally {
+    // It never reads, so it never learns that the other side has gone, and would wait for it.
+    for (const connection of held) connection.destroy();
     await new Promise((resolve) => mute.close(resolve));
   }
 });

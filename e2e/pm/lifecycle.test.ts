@@ -87,6 +87,45 @@ describe('start', () => {
 });
 
 describe('stop, restart, delete', () => {
+  test('a namespace stands for all apps in it', async () => {
+    await pm.ok('start', app('prints.js'), '--name', 'one', '--namespace', 'back');
+    await pm.ok('start', app('loop.py'), '--name', 'two', '--namespace', 'back');
+    await pm.ok('start', app('prints.js'), '--name', 'three');
+    const all = async (key: string) => (await pm.list()).map((entry) => [entry.name, entry.pm2_env[key]]);
+    await pm.ok('stop', 'back');
+    expect(await all('status')).toEqual([
+      ['one', 'stopped'],
+      ['two', 'stopped'],
+      ['three', 'online'],
+    ]);
+    await pm.ok('start', 'back');
+    await pm.ok('restart', 'back');
+    expect(await all('restart_time')).toEqual([
+      ['one', 1],
+      ['two', 1],
+      ['three', 0],
+    ]);
+    const { stdout } = await pm.ok('delete', 'back');
+    expect(stdout).toContain('Applying action deleteProcessId on app [back](ids: [ 0, 1 ])');
+    expect(await all('status')).toEqual([['three', 'online']]);
+  });
+
+  test('restart keeps the environment, but with --update-env', async () => {
+    const within = async (value: string, ...args: string[]) => {
+      const { code } = await pm.with(pm.program, args, { env: { CUSTOM: value } });
+      expect(code).toBe(0);
+    };
+    const told = () => [...pm.file('logs/prints-out.log').matchAll(/^env (\S+)/gm)].map((found) => found[1]);
+    await within('first', 'start', app('prints.js'));
+    await until('it told', () => told().length === 1);
+    await within('second', 'restart', 'prints');
+    await until('it told again', () => told().length === 2);
+    await within('third', 'restart', 'prints', '--update-env');
+    await until('it told once more', () => told().length === 3);
+    expect(told()).toEqual(['first', 'first', 'third']);
+    expect((await pm.app('prints')).pm2_env.CUSTOM).toBe('third');
+  });
+
   test('stop keeps the entry, restart brings it back with a new pid', async () => {
     await pm.ok('start', app('prints.js'));
     const before = await pm.app('prints');

@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } f
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
-import { apps } from '../lib/under-test.ts';
+import { apps, onlyOurs } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 let pm: Manager;
@@ -18,6 +18,9 @@ const holds = (file: string, text: string) =>
     const now = readFileSync(file, 'utf8');
     return now.includes(text) && now;
   });
+
+/** Which lines of loop.py a text holds; without the last line, which may be unfinished. */
+const numbers = (text: string) => [...text.matchAll(/^python (\d+)\n/gm)].map((found) => Number(found[1]));
 
 describe('files', () => {
   test('out and error have a file each, named after the app', async () => {
@@ -64,6 +67,21 @@ describe('files', () => {
     expect(text).not.toContain('python 1\n');
   });
 
+  test('flush without a name empties all of them, the own log of the daemon too', async () => {
+    await pm.ok('start', app('prints.js'));
+    await pm.ok('start', app('loop.py'));
+    await holds(log('prints-out.log'), 'env ');
+    await holds(log('prints-error.log'), 'to stderr');
+    await holds(log('loop-out.log'), 'python 3');
+    await holds(path.join(pm.home, 'pm2.log'), 'prints');
+    await pm.ok('flush');
+    expect(readFileSync(log('prints-out.log'), 'utf8')).toBe('');
+    expect(readFileSync(log('prints-error.log'), 'utf8')).toBe('');
+    expect(pm.file('pm2.log')).not.toContain('prints');
+    expect(readFileSync(log('loop-out.log'), 'utf8')).not.toContain('python 1\n');
+    await holds(log('loop-out.log'), 'python ');
+  });
+
   test('reloadLogs writes to a new file after a rename', async () => {
     await pm.ok('start', app('loop.py'));
     await holds(log('loop-out.log'), 'python 2');
@@ -89,6 +107,34 @@ describe('the logs verb', () => {
     const logs = pm.follow('logs', 'loop', '--lines', '0', '--raw');
     await until('streamed lines', () => /python \d+\npython \d+/.test(logs.text()));
     logs.end();
+  });
+
+  test('follows on when the files are moved away and made anew', async () => {
+    await pm.ok('start', app('loop.py'));
+    const logs = pm.follow('logs', 'loop', '--lines', '0', '--raw');
+    await until('streamed lines', () => numbers(logs.text()).length > 2);
+    renameSync(log('loop-out.log'), log('moved.log'));
+    await pm.ok('reloadLogs');
+    const [first] = numbers(await holds(log('loop-out.log'), 'python '));
+    await until('lines of the new file', () => numbers(logs.text()).some((n) => n > (first ?? 0)));
+    logs.end();
+    const seen = numbers(logs.text());
+    expect(seen).toEqual(seen.map((_, index) => (seen[0] ?? 0) + index));
+  });
+
+  onlyOurs('follows on when the daemon was killed', async () => {
+    await pm.ok('start', app('loop.py'));
+    const logs = pm.follow('logs', 'loop', '--lines', '0', '--raw');
+    await until('streamed lines', () => numbers(logs.text()).length > 2);
+    const old = pm.daemonPid();
+    process.kill(old, 'SIGKILL');
+    await until('a successor', () => pm.daemonPid() !== old);
+    await pm.ok('ping');
+    const last = Math.max(...numbers(readFileSync(log('loop-out.log'), 'utf8')));
+    await until('lines from after the death', () => numbers(logs.text()).some((n) => n > last));
+    logs.end();
+    const seen = numbers(logs.text());
+    expect(seen).toEqual([...new Set(seen)].sort((a, b) => a - b));
   });
 
   test('--json gives one object per packet', async () => {

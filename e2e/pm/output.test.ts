@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
-import { apps } from '../lib/under-test.ts';
+import { apps, onlyOurs } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 let pm: Manager;
@@ -57,6 +57,33 @@ test('describe', async () => {
     expect(stdout).toMatch(pattern);
   }
   expect(stdout).toContain(app('prints.js'));
+});
+
+test('describe of an unknown is an error', async () => {
+  const { code, stdout, stderr } = await pm.run('describe', 'nobody');
+  expect(code).toBe(1);
+  expect(stdout + stderr).toContain("nobody doesn't exist");
+});
+
+onlyOurs('an unmonitored process has a red dot, or a mark where there are no colours', async () => {
+  await pm.ok('start', app('prints.js'), '--name', 'hidden');
+  await pm.ok('start', app('prints.js'), '--name', 'shown');
+  await pm.ok('unmonitor', 'hidden');
+  const row = (text: string, name: string) => text.split('\n').find((line) => line.includes(name));
+  const colours = { env: { NO_COLOR: '', FORCE_COLOR: '1' } };
+
+  const plain = (await pm.ok('list')).stdout;
+  expect(row(plain, 'hidden')).toMatch(/^│ 0 +│ \[U\] hidden +│/);
+  expect(row(plain, 'shown')).toMatch(/^│ 1 +│ shown +│/);
+  expect(plain).not.toContain('●');
+  const coloured = (await pm.with(pm.program, ['list'], colours)).stdout;
+  expect(row(coloured, 'hidden')).toContain('\x1b[31m●\x1b[39m hidden');
+  expect(row(coloured, 'shown')).not.toContain('●');
+  expect((await pm.app('hidden')).pm2_env._km_monitored).toBe(false);
+
+  await pm.ok('monitor', 'hidden');
+  expect((await pm.ok('list')).stdout).not.toContain('[U]');
+  expect((await pm.with(pm.program, ['list'], colours)).stdout).not.toContain('●');
 });
 
 test('jlist has the attributes in their order and types', async () => {
