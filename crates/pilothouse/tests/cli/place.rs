@@ -202,6 +202,19 @@ impl Stream {
         panic!("no line with {text:?}; seen: {seen:#?}");
     }
 
+    /// A line that holds the text, if one came within a moment.
+    pub(crate) fn hears(&self, text: &str) -> Option<String> {
+        let deadline = Instant::now() + Duration::from_millis(200);
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return Some(line),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        None
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([name, &self.child.id().to_string()])
