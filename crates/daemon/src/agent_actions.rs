@@ -10,7 +10,6 @@ use crate::clock;
 use crate::journal::Level;
 use crate::observation;
 use crate::owner::{Daemon, Then};
-use crate::reports;
 
 impl Daemon {
     /// The agent asks for something; `None`: it has ended.
@@ -216,7 +215,7 @@ impl Daemon {
         ids.retain(|id| {
             self.apps
                 .get(id)
-                .is_some_and(|app| reports::has_action(&app.env, &custom.name))
+                .is_some_and(|app| app.env.has_action(&custom.name))
         });
         if ids.is_empty() {
             return Err(error(

@@ -12,7 +12,6 @@ use crate::child_channel::{ChildChannel, Turn};
 use crate::clock;
 use crate::keeper_link::KeeperLink;
 use crate::owner::{Daemon, process_ref};
-use crate::reports;
 
 /// The name under which the keeper holds the unfinished frames of a channel.
 pub(crate) fn stash_name(incarnation: Incarnation) -> String {
@@ -148,14 +147,14 @@ impl Daemon {
             ChildMessage::Metrics(metrics) => {
                 // Not kept: a child tells them again within a second.
                 if let Some(app) = self.apps.get_mut(&id) {
-                    reports::metrics(&mut app.env, metrics);
+                    app.env.report_metrics(metrics);
                 }
             }
             ChildMessage::Action(action) => {
-                self.change(id, |env| reports::action(env, &action.name, action.fields));
+                self.change(id, |env| env.report_action(&action.name, action.fields));
             }
             ChildMessage::Options(options) => self.change(id, |env| {
-                reports::options(env, options);
+                env.report_options(options);
                 true
             }),
         }

@@ -36,7 +36,6 @@ mod outbox;
 mod owner;
 mod pump;
 mod record;
-mod reports;
 mod rpc;
 mod run;
 mod settings;

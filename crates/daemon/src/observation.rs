@@ -1,18 +1,13 @@
 //! From an entry to what the hub is told of a process. Pure. The environment of an app never goes along.
 
 use agent::ProcessObservation;
-use agent::telemetry::{
-    ActionKind, AppAction, ExecMode, Metric, Metrics, Process, ProcessStatus, Value as Figure,
-};
-use pm2::env::{Monit, Pm2Env};
+use agent::telemetry::{ActionKind, AppAction, ExecMode, Metric, Process, ProcessStatus, Value as Figure};
+use pm2::env::{ActionReport, MetricReport, Monit, Pm2Env};
 use serde_json::Value;
 
 /// What the hub is told; `None` for a process that is not monitored.
 pub(crate) fn of(env: &Pm2Env, pid: u32, monit: Monit) -> Option<ProcessObservation> {
     let pm_id = env.pm_id().filter(|_| env.is_monitored())?;
-    let text = |key: &str| env.text(key).unwrap_or_default().to_owned();
-    let count = |key: &str| env.int(key).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-    let time = |key: &str| env.int(key).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let process = Process {
         name: env.name().to_owned(),
         namespace: env.namespace().to_owned(),
@@ -24,89 +19,45 @@ pub(crate) fn of(env: &Pm2Env, pid: u32, monit: Monit) -> Option<ProcessObservat
         },
         cpu: (monit.cpu * 10.0).round() / 10.0,
         memory: monit.memory,
-        restarts: count("restart_time"),
-        unstable_restarts: count("unstable_restarts"),
-        started_at: time("pm_uptime"),
-        created_at: time("created_at"),
+        restarts: env.restarts(),
+        unstable_restarts: env.unstable_restarts(),
+        started_at: env.started_at(),
+        created_at: env.created_at(),
         interpreter: env.interpreter().to_owned(),
-        interpreter_args: env.list("node_args"),
+        interpreter_args: env.interpreter_args(),
         script: env.exec_path().to_owned(),
-        node_version: text("node_version"),
-        version: text("version"),
-        node_env: text("NODE_ENV"),
-        unique_id: text("unique_id"),
-        actions: actions(env.get("axm_actions")),
-        metrics: metrics(env.get("axm_monitor")),
+        node_version: env.node_version().to_owned(),
+        version: env.version().to_owned(),
+        node_env: env.node_env().to_owned(),
+        unique_id: env.unique_id().to_owned(),
+        actions: env.actions().map(action).collect(),
+        metrics: env.metrics().map(|m| (m.name.to_owned(), metric(&m))).collect(),
         module: env.is_module(),
         ..Process::default()
     };
     Some(ProcessObservation { pm_id, process })
 }
 
-fn actions(value: Option<&Value>) -> Vec<AppAction> {
-    let Some(Value::Array(items)) = value else {
-        return Vec::new();
+fn action(told: ActionReport<'_>) -> AppAction {
+    let fallback = if told.internal {
+        ActionKind::Internal
+    } else {
+        ActionKind::Custom
     };
-    items
-        .iter()
-        .filter_map(|item| {
-            let name = item.get("action_name")?.as_str()?.to_owned();
-            let said = item
-                .get("action_type")
-                .and_then(Value::as_str)
-                .and_then(ActionKind::from_name);
-            let internal = name.starts_with("km:") || name.starts_with("internal:");
-            let fallback = if internal {
-                ActionKind::Internal
-            } else {
-                ActionKind::Custom
-            };
-            let arity = item
-                .get("arity")
-                .and_then(Value::as_u64)
-                .and_then(|n| u32::try_from(n).ok());
-            let opts = item
-                .get("opts")
-                .filter(|opts| !opts.is_null())
-                .map(Value::to_string);
-            Some(AppAction {
-                name,
-                kind: said.unwrap_or(fallback),
-                arity: arity.unwrap_or(0),
-                opts: opts.unwrap_or_default(),
-            })
-        })
-        .collect()
+    AppAction {
+        name: told.name.to_owned(),
+        kind: told.kind.and_then(ActionKind::from_name).unwrap_or(fallback),
+        arity: told.arity,
+        opts: told.opts.map(Value::to_string).unwrap_or_default(),
+    }
 }
 
-fn metrics(value: Option<&Value>) -> Metrics {
-    let Some(Value::Object(map)) = value else {
-        return Metrics::default();
-    };
-    map.iter()
-        .map(|(name, value)| (name.clone(), metric(value)))
-        .collect()
-}
-
-fn metric(value: &Value) -> Metric {
-    let Value::Object(fields) = value else {
-        return Metric {
-            value: figure(value),
-            ..Metric::default()
-        };
-    };
-    let text = |key: &str| {
-        fields
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+fn metric(told: &MetricReport<'_>) -> Metric {
     Metric {
-        value: fields.get("value").map(figure).unwrap_or_default(),
-        unit: text("unit"),
-        kind: text("type"),
-        historic: fields.get("historic").and_then(Value::as_bool).unwrap_or(true),
+        value: figure(told.value),
+        unit: told.unit.to_owned(),
+        kind: told.kind.to_owned(),
+        historic: told.historic,
     }
 }
 

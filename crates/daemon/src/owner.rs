@@ -29,7 +29,6 @@ use crate::keeper_link::KeeperLink;
 use crate::methods;
 use crate::pump::LogPump;
 use crate::record;
-use crate::reports;
 use crate::rpc::{Door, Responder};
 use crate::settings::Settings;
 
@@ -289,7 +288,7 @@ impl Daemon {
                 Some((Level::Log, format!("App [{label}] online"))),
             ),
             News::Exit { exit: Some(exit) } => {
-                reports::forget(&mut app.env);
+                app.env.forget_reports();
                 let signal = match exit {
                     supervisor::Exit::Signal(number) => {
                         os::signal::name(number).unwrap_or("a realtime signal")

@@ -5,7 +5,6 @@ use supervisor::{Input, ProcId, Status};
 
 use crate::clock;
 use crate::owner::Daemon;
-use crate::reports;
 
 impl Daemon {
     /// Compare each process that has a limit with it.
@@ -24,7 +23,7 @@ impl Daemon {
             if self
                 .apps
                 .get(&id)
-                .is_none_or(|app| reports::measured_pid(&app.env).is_some())
+                .is_none_or(|app| app.env.measured_pid().is_some())
             {
                 continue;
             }
@@ -50,7 +49,7 @@ impl Daemon {
         let now = clock::mono();
         for (id, app) in &mut self.apps {
             let online = self.sup.view(*id).filter(|view| view.status == Status::Online);
-            let pid = match reports::measured_pid(&app.env) {
+            let pid = match app.env.measured_pid() {
                 Some(pid) => pid.filter(|_| online.is_some()),
                 None => online.and_then(|view| view.pid),
             };

@@ -5,7 +5,6 @@ use supervisor::{Incarnation, ProcId, Status};
 
 use super::{Args, id_text};
 use crate::owner::Daemon;
-use crate::reports;
 use crate::rpc::Responder;
 
 pub(super) fn signal_by_id(daemon: &mut Daemon, args: &Args, responder: Responder) {
@@ -138,7 +137,7 @@ pub(super) fn msg_process(daemon: &mut Daemon, args: &Args, responder: Responder
         let offered = daemon
             .apps
             .get(&id)
-            .is_some_and(|app| reports::has_action(&app.env, message));
+            .is_some_and(|app| app.env.has_action(message));
         if !offered {
             return responder.error(&format!("Action doesn't exist {message} for {name}"));
         }
@@ -151,7 +150,7 @@ pub(super) fn msg_process(daemon: &mut Daemon, args: &Args, responder: Responder
             .filter(|(_, app)| {
                 let script = app.env.exec_path().rsplit('/').next();
                 let named = name == "all" || app.env.name() == name || app.env.namespace() == name;
-                (named || script == Some(name)) && reports::has_action(&app.env, message)
+                (named || script == Some(name)) && app.env.has_action(message)
             })
             .map(|(id, _)| *id)
             .collect();

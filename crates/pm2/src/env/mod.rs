@@ -9,10 +9,12 @@ mod merge;
 mod policy;
 mod prepare;
 mod render;
+mod reports;
 
 pub use policy::PolicyDefaults;
 pub use prepare::{Entry, PrepareError, PrepareFacts, duplicate, prepare, suffix_log_path, suffix_pid_path};
 pub use render::{ListElement, Monit};
+pub use reports::{ActionReport, MetricReport};
 
 use crate::{Object, js};
 use serde_json::Value;
@@ -180,7 +182,7 @@ impl Pm2Env {
         }
         CommandLine {
             program: self.interpreter().to_owned(),
-            interpreter_args: self.list("node_args"),
+            interpreter_args: self.interpreter_args(),
             script: Some(self.exec_path().to_owned()),
             args,
         }
@@ -240,6 +242,59 @@ impl Pm2Env {
             .filter(|v| v.is_string() || v.is_number())
             .map(js::to_text)
             .filter(|s| !s.is_empty())
+    }
+
+    /// How often it was restarted, by itself or by somebody.
+    pub fn restarts(&self) -> u32 {
+        self.count("restart_time")
+    }
+
+    /// How often in a row it died too soon.
+    pub fn unstable_restarts(&self) -> u32 {
+        self.count("unstable_restarts")
+    }
+
+    fn count(&self, key: &str) -> u32 {
+        self.int(key).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+    }
+
+    /// When the present life began, in milliseconds since 1970; 0 if it never did.
+    pub fn started_at(&self) -> u64 {
+        self.time("pm_uptime")
+    }
+
+    /// When it was started or restarted by somebody, in milliseconds since 1970; 0 if unknown.
+    pub fn created_at(&self) -> u64 {
+        self.time("created_at")
+    }
+
+    fn time(&self, key: &str) -> u64 {
+        self.int(key).and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+    }
+
+    /// Arguments of the interpreter.
+    pub fn interpreter_args(&self) -> Vec<String> {
+        self.list("node_args")
+    }
+
+    /// The release of node that runs it, or nothing.
+    pub fn node_version(&self) -> &str {
+        self.text("node_version").unwrap_or_default()
+    }
+
+    /// The app's own version, or nothing.
+    pub fn version(&self) -> &str {
+        self.text("version").unwrap_or_default()
+    }
+
+    /// `NODE_ENV` as the app sees it, or nothing.
+    pub fn node_env(&self) -> &str {
+        self.text("NODE_ENV").unwrap_or_default()
+    }
+
+    /// What tells this process from all others, of any time; nothing if the entry is an old one.
+    pub fn unique_id(&self) -> &str {
+        self.text("unique_id").unwrap_or_default()
     }
 
     /// Cron pattern of restarts; `0` means none.
