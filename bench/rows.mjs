@@ -131,6 +131,26 @@ export const rows = [
       }),
   },
   {
+    id: 'death',
+    what: 'kill -9 of the daemon → the next one answers, 100 processes',
+    unit: 'ms',
+    target: '100 ms',
+    alone: true,
+    rounds: 1,
+    measure: (side) =>
+      withHundred(side, async (home) => {
+        const found = [];
+        for (let i = 0; i < 5; i += 1) {
+          const daemon = Number(read(home.file('pm2.pid')));
+          const begin = performance.now();
+          process.kill(daemon, 'SIGKILL');
+          home.run('jlist'); // its socket never closed: the call waits for the next daemon
+          found.push(performance.now() - begin);
+        }
+        return found;
+      }),
+  },
+  {
     id: 'bulk',
     what: 'output → log file, 64 KiB writes',
     unit: 'MB/s',

@@ -60,6 +60,19 @@ describe('signing in', () => {
   });
 });
 
+test('a session that is over leads to signing in, and back to where one was', async () => {
+  await dashboard.signIn();
+  await seen(row('ticker'));
+  await dashboard.page.goto(`${hub.facts.url}/#/bucket/${hub.facts.bucket}/settings/servers`);
+  await seen(dashboard.page.locator('[data-test="server-box"]'));
+  await dashboard.page.context().clearCookies();
+  await dashboard.page.reload();
+  await seen(dashboard.page.getByLabel(/e-mail or user name/i));
+  dashboard.forgive(/status of 401/);
+  await dashboard.signIn();
+  await seen(dashboard.page.locator('[data-test="server-box"]'));
+});
+
 describe('servers', () => {
   beforeEach(async () => {
     await dashboard.signIn();
