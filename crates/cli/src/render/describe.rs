@@ -4,6 +4,7 @@ use super::list::{status, uptime};
 use super::{Cell, Table};
 use crate::process::Process;
 use crate::style::Brush;
+use pm2::env::MetricReport;
 use pm2::js::to_text;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -16,19 +17,8 @@ pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)],
         p.pm_id, p.name
     ));
     out.push_str(&Table::fitted(facts(p, now_ms)).render(brush));
-    let pairs = |name: &str| -> Vec<Vec<Cell>> {
-        let map = p.env.get(name).and_then(Value::as_object);
-        map.into_iter()
-            .flatten()
-            .map(|(key, value)| vec![key.as_str().into(), plain(value).into()])
-            .collect()
-    };
-    let module = p
-        .env
-        .get("axm_options")
-        .and_then(|options| options.get("human_info"))
-        .and_then(Value::as_array);
-    if let Some(rows) = module.filter(|rows| !rows.is_empty()) {
+    let rows = p.env.human_info();
+    if !rows.is_empty() {
         let rows = rows
             .iter()
             .filter_map(Value::as_array)
@@ -72,14 +62,7 @@ pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)],
         out.push_str(&title("Revision control metadata"));
         out.push_str(&Table::fitted(versioning).render(brush));
     }
-    let actions: Vec<Vec<Cell>> = p
-        .env
-        .get("axm_actions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|action| Some(vec![action.get("action_name")?.as_str()?.into()]))
-        .collect();
+    let actions: Vec<Vec<Cell>> = p.env.actions().map(|action| vec![action.name.into()]).collect();
     let hint = |text: String| format!("{}\n", brush.italic(brush.grey(text)));
     if !actions.is_empty() {
         out.push_str(&title("Actions available"));
@@ -89,14 +72,12 @@ pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)],
             p.name
         )));
     }
-    let mut metrics = pairs("axm_monitor");
+    let metrics: Vec<Vec<Cell>> = p
+        .env
+        .metrics()
+        .map(|metric| vec![metric.name.into(), metric_text(&metric).into()])
+        .collect();
     if !metrics.is_empty() {
-        if let Some(map) = p.env.get("axm_monitor").and_then(Value::as_object) {
-            metrics = map
-                .iter()
-                .map(|(key, metric)| vec![key.as_str().into(), metric_text(metric).into()])
-                .collect();
-        }
         out.push_str(&title("Code metrics value"));
         out.push_str(&Table::fitted(metrics).render(brush));
     }
@@ -191,15 +172,11 @@ fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
         .collect()
 }
 
-fn metric_text(metric: &Value) -> String {
-    let value = metric.get("value").map_or_else(|| plain(metric), plain);
-    match metric
-        .get("unit")
-        .and_then(Value::as_str)
-        .filter(|unit| !unit.is_empty())
-    {
-        Some(unit) => format!("{value} {unit}"),
-        None => value,
+fn metric_text(metric: &MetricReport<'_>) -> String {
+    let value = plain(metric.value);
+    match metric.unit {
+        "" => value,
+        unit => format!("{value} {unit}"),
     }
 }
 

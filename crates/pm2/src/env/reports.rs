@@ -107,6 +107,14 @@ impl Pm2Env {
             .map(|(name, value)| MetricReport::read(name, value))
     }
 
+    /// What a module tells people of itself: rows of a table.
+    pub fn human_info(&self) -> &[Value] {
+        let told = self.get(OPTIONS).and_then(|options| options.get("human_info"));
+        told.and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    }
+
     /// The process that is to be measured instead, if it named one. `Some(None)`: it named something that is no pid.
     pub fn measured_pid(&self) -> Option<Option<u32>> {
         let pid = self.get(OPTIONS)?.get("pid")?;
