@@ -1,4 +1,5 @@
 // What is measured. Each row measures one side and gives one or more samples.
+import { execFileSync } from 'node:child_process';
 import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { withHub } from './hub.mjs';
@@ -21,13 +22,36 @@ const withHundred = (side, work) =>
     return work(home);
   });
 
-/** A shell script that notes the time of its start, in ns, one line each. */
-function noting(home, rest) {
-  const file = path.join(home.dir, 'noting.sh');
-  writeFileSync(file, `date +%s%N >> ${home.dir}/times\n${rest}\n`);
-  return file;
+/** A program that notes the time of its first and its last instruction, in ns; `last` keeps it running in between. */
+function noting(home, last) {
+  const source = path.join(home.dir, 'noting.c');
+  const program = path.join(home.dir, 'noting');
+  writeFileSync(
+    source,
+    `#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+static void note(char mark) {
+  struct timespec t; char line[64];
+  clock_gettime(CLOCK_REALTIME, &t);
+  int n = snprintf(line, sizeof line, "%c%ld%09ld\\n", mark, (long)t.tv_sec, t.tv_nsec);
+  int f = open("${home.dir}/times", O_WRONLY | O_CREAT | O_APPEND, 0600);
+  if (write(f, line, n) < n) _exit(3);
 }
-const times = (home) => read(path.join(home.dir, 'times')).trim().split('\n').filter(Boolean).map(Number);
+int main(void) { note('+'); ${last}; note('-'); _exit(1); }
+`,
+  );
+  execFileSync('cc', ['-O2', '-static', '-o', program, source]);
+  return program;
+}
+
+/** The noted times with this mark: `+` first, `-` last instructions. */
+const times = (home, mark) =>
+  read(path.join(home.dir, 'times'))
+    .split('\n')
+    .filter((line) => line.startsWith(mark))
+    .map((line) => Number(line.slice(1)));
 
 /**
  * Throughput of an app's output into its log, in MB/s: from the first write until the log stops growing, which is not
@@ -101,33 +125,31 @@ export const rows = [
     rounds: 2,
     measure: (side) =>
       side.home(async (home) => {
-        home.run('start', noting(home, 'exec sleep 100000'), '--interpreter', 'bash', '--name', 'noting');
-        await until(() => times(home).length === 1);
+        home.run('start', noting(home, 'sleep(100000)'), '--interpreter', 'none', '--name', 'noting');
+        await until(() => times(home, '+').length === 1);
         const found = [];
         for (let i = 0; i < 8; i += 1) {
           const begin = Date.now() * 1e6;
           home.run('restart', 'noting');
-          await until(() => times(home).length === i + 2);
-          found.push((times(home).at(-1) - begin) / 1e6);
+          await until(() => times(home, '+').length === i + 2);
+          found.push((times(home, '+').at(-1) - begin) / 1e6);
         }
         return found;
       }),
   },
   {
     id: 'crash',
-    what: 'exit → new process',
+    what: 'last instruction → first of the next process',
     unit: 'ms',
     target: '1 ms',
     rounds: 2,
     measure: (side) =>
       side.home(async (home) => {
-        // The script notes its start; its end is the start of the next one, less what bash and date need themselves,
-        // which is the same on both sides.
-        home.run('start', noting(home, `date +%s%N >> ${home.dir}/ends`), '--interpreter', 'bash', '--name', 'crash', '--max-restarts', '1000');
-        await until(() => times(home).length > 40);
-        home.run('stop', 'crash');
-        const ends = read(path.join(home.dir, 'ends')).trim().split('\n').map(Number);
-        return times(home).slice(1, 40).map((start, i) => (start - ends[i]) / 1e6).filter((ms) => ms > 0);
+        home.run('start', noting(home, ''), '--interpreter', 'none', '--name', 'crash', '--max-restarts', '60');
+        await until(() => times(home, '-').length >= 50);
+        home.run('delete', 'crash');
+        const ends = times(home, '-');
+        return times(home, '+').slice(1, 50).map((start, i) => (start - ends[i]) / 1e6);
       }),
   },
   {
@@ -146,6 +168,8 @@ export const rows = [
           process.kill(daemon, 'SIGKILL');
           home.run('jlist'); // its socket never closed: the call waits for the next daemon
           found.push(performance.now() - begin);
+          // Deaths in quick succession are answered ever later, on purpose.
+          await new Promise((resolve) => setTimeout(resolve, 2000));
         }
         return found;
       }),
