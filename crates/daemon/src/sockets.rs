@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -11,8 +11,10 @@ use thiserror::Error;
 use crate::owner::Daemon;
 use crate::rpc::{self, Door};
 
-/// Who may connect: the owner and the group.
-const MODE: u32 = 0o775;
+/// Who may connect: the owner. PM2 lets the group in too, always; whoever connects can run anything as this user.
+const MODE: u32 = 0o600;
+/// The same where `PM2_SOCKET_GROUP` names a group to share with.
+const SHARED_MODE: u32 = 0o660;
 
 /// Why a socket can't be listened on.
 #[derive(Debug, Error)]
@@ -20,6 +22,9 @@ pub(crate) enum SocketError {
     /// Somebody answers there.
     #[error("listening on {0}: another daemon answers there; end it first (`pm2 kill`)")]
     Taken(String),
+    /// Something else is in its place.
+    #[error("listening on {0}: there is a file that is no socket; move it away")]
+    NoSocket(String),
     /// Anything else.
     #[error("listening on {path}: {source}")]
     Io {
@@ -50,12 +55,15 @@ pub(crate) fn listen(
     if UnixStream::connect(path).is_ok() {
         return Err(SocketError::Taken(path.display().to_string()));
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => std::fs::remove_file(path).map_err(failed)?,
+        Ok(_) => return Err(SocketError::NoSocket(path.display().to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).map_err(failed)?;
+    let mode = if owner.1.is_some() { SHARED_MODE } else { MODE };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     if owner != (None, None) {
         chown(path, owner.0, owner.1).map_err(failed)?;
     }
@@ -128,5 +136,12 @@ mod tests {
             MODE
         );
         assert!(listen(Path::new("/nowhere/at/all"), None, (None, None)).is_err());
+        let file = dir.path().join("file");
+        std::fs::write(&file, "precious").unwrap();
+        assert!(matches!(
+            listen(&file, None, (None, None)),
+            Err(SocketError::NoSocket(_))
+        ));
+        assert_eq!(std::fs::read(&file).unwrap(), b"precious");
     }
 }
