@@ -80,7 +80,7 @@ pub(super) enum Input {
     Hint(ServerId, u32, &'static str),
     Detach(ServerId, LinkId, bool),
     Command(ServerId, Command),
-    Configure(Settings),
+    Configure(Settings, oneshot::Sender<()>),
     Remove(ServerId, Removal, oneshot::Sender<bool>),
     Watch(oneshot::Sender<(u64, String, broadcast::Receiver<Told>)>),
     Ask(Question),
@@ -228,7 +228,12 @@ impl Actor {
                 self.bucket.detach(now, server, link, clean);
             }
             Input::Command(server, command) => self.send_command(server, command),
-            Input::Configure(settings) => self.bucket.configure(now, settings),
+            Input::Configure(settings, reply) => {
+                self.bucket.configure(now, settings);
+                // Links must know what is held back before anybody is told that the rules hold.
+                self.act();
+                let _ = reply.send(());
+            }
             Input::Remove(server, Removal::Delete, reply) => {
                 self.end_links(server);
                 self.forget(server, Some(reply));

@@ -82,15 +82,12 @@ impl Live {
         }
     }
 
-    /// A bucket's settings changed, or the bucket is gone: takes it up at once.
+    /// A bucket's settings changed, or the bucket is gone. When it resolves, that is in force for every link.
     pub async fn bucket_changed(&self, id: BucketId) {
         match self.0.catalog.bucket(id).await {
             Ok(Some(bucket)) => {
-                let _ = self
-                    .bucket(id)
-                    .inputs
-                    .send(Input::Configure(super::settings_of(&bucket)))
-                    .await;
+                // When it is closed there is nobody whom the rules concern.
+                let _ = self.bucket(id).configure(super::settings_of(&bucket)).await;
             }
             Ok(None) => {
                 let gone = self
@@ -338,12 +335,9 @@ impl BucketHandle {
             .clone()
     }
 
-    /// Changes the rules without a look at the catalog.
+    /// Changes the rules without a look at the catalog. When it resolves, they hold for every link.
     pub async fn configure(&self, settings: Settings) -> Result<(), Closed> {
-        self.inputs
-            .send(Input::Configure(settings))
-            .await
-            .map_err(|_| Closed)
+        self.call(|reply| Input::Configure(settings, reply)).await
     }
 
     async fn close(&self) {

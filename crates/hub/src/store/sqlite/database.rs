@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -29,7 +29,7 @@ type Tell = Box<dyn FnOnce(Result<(), &str>) + Send>;
 /// A database file, open.
 #[derive(Debug)]
 pub(super) struct Database {
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    jobs: Arc<Mutex<Option<mpsc::Sender<Job>>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     readers: Arc<Readers>,
 }
@@ -37,8 +37,17 @@ pub(super) struct Database {
 #[derive(Debug)]
 struct Readers {
     path: PathBuf,
-    slots: Semaphore,
-    idle: Mutex<Vec<Connection>>,
+    slots: Arc<Semaphore>,
+    pool: Mutex<Pool>,
+    /// Told whenever a job is over.
+    given_back: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    in_use: usize,
+    closed: bool,
 }
 
 impl Database {
@@ -57,11 +66,12 @@ impl Database {
             .map_err(|source| io("start the writer of", path, source))?;
         let readers = Readers {
             path: path.into(),
-            slots: Semaphore::new(MAX_READERS),
-            idle: Mutex::default(),
+            slots: Arc::new(Semaphore::new(MAX_READERS)),
+            pool: Mutex::default(),
+            given_back: Condvar::new(),
         };
         Ok(Self {
-            jobs: Mutex::new(Some(jobs)),
+            jobs: Arc::new(Mutex::new(Some(jobs))),
             thread: Mutex::new(Some(thread)),
             readers: Arc::new(readers),
         })
@@ -89,9 +99,14 @@ impl Database {
                 let _ = reply.send(done);
             })
         });
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let jobs = Arc::clone(&self.jobs);
         async move {
-            match jobs.map(|jobs| jobs.try_send(queued)) {
+            // Not a sender of its own: a write that is never polled would keep the writer from its end.
+            let sent = {
+                let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                jobs.as_ref().map(|jobs| jobs.try_send(queued))
+            };
+            match sent {
                 None | Some(Err(mpsc::error::TrySendError::Closed(_))) => return Err(StoreError::Closed),
                 Some(Err(mpsc::error::TrySendError::Full(_))) => {
                     return Err(StoreError::Busy { waiting: MAX_WAITING });
@@ -116,23 +131,26 @@ impl Database {
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let readers = Arc::clone(&self.readers);
         async move {
-            let _slot = readers.slots.acquire().await.map_err(|_| StoreError::Closed)?;
-            let pool = Arc::clone(&readers);
-            tokio::task::spawn_blocking(move || pool.run(job).map_err(|error| error.while_doing(doing)))
-                .await
-                .map_err(|_| StoreError::Closed)?
+            let slots = Arc::clone(&readers.slots);
+            let slot = slots.acquire_owned().await.map_err(|_| StoreError::Closed)?;
+            tokio::task::spawn_blocking(move || {
+                // A job goes on when its caller goes away, and so keeps its slot.
+                let _slot = slot;
+                readers.run(job).map_err(|error| error.while_doing(doing))
+            })
+            .await
+            .map_err(|_| StoreError::Closed)?
         }
         .boxed()
     }
 
-    /// Lets the writer finish what waits, fold the write-ahead log into the file, and end.
+    /// Lets readers and the writer finish what they began, folds the write-ahead log into the file, and ends. What is
+    /// asked from now on gets [`StoreError::Closed`].
     pub(super) fn close(&self) {
+        // The writer's connection must be the last one: SQLite removes the write-ahead log only when a connection that
+        // may write is closed and there is no other. So the writer hears of the end when all readers are closed.
+        self.readers.close();
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.readers
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // A panic in there was logged when it happened.
             let _ = thread.join();
@@ -148,17 +166,57 @@ impl Drop for Database {
 
 impl Readers {
     fn run<T>(&self, job: impl FnOnce(&Connection) -> Sql<T>) -> Sql<T> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match idle {
+        let mut reader = self.take()?;
+        let connection = match reader.connection.take() {
             Some(connection) => connection,
             None => connect_reader(&self.path)?,
         };
+        // A connection on which a job panicked is not used again.
         let done = job(&connection);
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
+        reader.connection = Some(connection);
         done
+    }
+
+    fn take(&self) -> Sql<Reader<'_>> {
+        let mut pool = self.pool();
+        if pool.closed {
+            return Err(StoreError::Closed);
+        }
+        pool.in_use += 1;
+        Ok(Reader {
+            connection: pool.idle.pop(),
+            of: self,
+        })
+    }
+
+    /// Waits for the jobs under way, and closes every connection.
+    fn close(&self) {
+        let mut pool = self.pool();
+        pool.closed = true;
+        while pool.in_use > 0 {
+            pool = self.given_back.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+        pool.idle.clear();
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among the readers, given back when dropped, together with the connection that is in it.
+struct Reader<'a> {
+    connection: Option<Connection>,
+    of: &'a Readers,
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.of.pool();
+        pool.in_use -= 1;
+        pool.idle.extend(self.connection.take());
+        drop(pool);
+        self.of.given_back.notify_all();
     }
 }
 
@@ -279,5 +337,115 @@ impl StoreError {
             Self::Database { source, .. } => Self::Database { doing, source },
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel as pipe;
+
+    const NUMBERS: Migrations = Migrations {
+        page_bytes: 4096,
+        steps: &[(1, "CREATE TABLE numbers(n INTEGER) STRICT;")],
+    };
+
+    fn insert(db: &Connection) -> Sql<()> {
+        db.execute("INSERT INTO numbers VALUES (1)", [])?;
+        Ok(())
+    }
+
+    fn count(db: &Connection) -> Sql<i64> {
+        Ok(db.query_row("SELECT count(*) FROM numbers", [], |row| row.get(0))?)
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_a_read_whose_caller_went_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let db = Database::open(&path, &NUMBERS).unwrap();
+        db.write("write", insert).await.unwrap();
+        let (begun, has_begun) = pipe();
+        let (go_on, may_go_on) = pipe::<()>();
+        let read = tokio::spawn(db.read("read", move |db| {
+            begun.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            count(db)
+        }));
+        tokio::task::spawn_blocking(move || has_begun.recv().unwrap())
+            .await
+            .unwrap();
+        read.abort();
+        assert!(read.await.unwrap_err().is_cancelled());
+
+        let (readers, slots) = (Arc::clone(&db.readers), Arc::clone(&db.readers.slots));
+        assert_eq!(slots.available_permits(), MAX_READERS - 1, "it still reads");
+        let closing = std::thread::spawn(move || {
+            db.close();
+            db
+        });
+        // Nothing new is read once it closes; what is being read keeps the file.
+        while !readers.pool().closed {
+            std::thread::yield_now();
+        }
+        assert!(matches!(readers.run(count), Err(StoreError::Closed)));
+        assert!(!closing.is_finished(), "a reader is still open");
+        go_on.send(()).unwrap();
+        let db = tokio::task::spawn_blocking(|| closing.join().unwrap())
+            .await
+            .unwrap();
+        assert!(
+            !folder.path().join("x.db-wal").exists(),
+            "closing leaves one plain file"
+        );
+        assert!(matches!(db.read("read", count).await, Err(StoreError::Closed)));
+        assert!(matches!(db.write("write", insert).await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn readers_are_closed_before_the_writer() {
+        // Readers that have nothing to do take their time to close, too: with as many as there can be, a writer that
+        // does not wait for them is found out within a few rounds.
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.db");
+            let db = Database::open(&path, &NUMBERS).unwrap();
+            db.write("write", insert).await.unwrap();
+            let all = Arc::new(std::sync::Barrier::new(MAX_READERS));
+            let reads = (0..MAX_READERS).map(|_| {
+                let all = Arc::clone(&all);
+                db.read("read", move |db| {
+                    all.wait();
+                    count(db)
+                })
+            });
+            for read in futures_util::future::join_all(reads).await {
+                assert_eq!(read.unwrap(), 1);
+            }
+            assert_eq!(db.readers.pool().idle.len(), MAX_READERS);
+            tokio::task::spawn_blocking(move || db.close()).await.unwrap();
+            assert!(!path.with_extension("db-wal").exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_nobody_awaits_does_not_hold_up_the_close() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open(&folder.path().join("x.db"), &NUMBERS).unwrap();
+        let never_awaited = db.write("write", insert);
+        tokio::task::spawn_blocking(move || db.close()).await.unwrap();
+        assert!(matches!(never_awaited.await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_read_that_panics_gives_its_place_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open(&folder.path().join("x.db"), &NUMBERS).unwrap();
+        for _ in 0..=MAX_READERS {
+            let broken = db.read::<()>("read", |_| panic!("on purpose"));
+            assert!(matches!(broken.await, Err(StoreError::Closed)));
+        }
+        assert_eq!(db.read("read", count).await.unwrap(), 0);
+        assert_eq!(db.readers.pool().in_use, 0);
     }
 }
