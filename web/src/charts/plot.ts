@@ -2,9 +2,9 @@
 import 'uplot/dist/uPlot.min.css';
 import uPlot from 'uplot';
 import { clock, stamp } from '../format/time';
-import { bytes, metric, millis, percent } from '../format/units';
 import { colour } from '../theme';
 import type { Aligned } from './align';
+import { BYTE_STEPS, isBytes, verticalLabels, verticalRange } from './axis';
 
 export const PALETTE = ['--c1', '--c2', '--c3', '--c4', '--c5', '--c6', '--c7', '--c8'] as const;
 
@@ -20,34 +20,6 @@ export interface PlotOptions {
   readonly onZoom: (from: number, to: number) => void;
   /** Index of the point under the cross-hair, `null` when it left. */
   readonly onCursor: (index: number | null) => void;
-}
-
-const KiB = 1024;
-const BYTE_STEPS = [0, 1, 2, 3, 4].flatMap((power) =>
-  [1, 2, 4, 8, 16, 32, 64, 128, 256, 512].map((n) => n * KiB ** power),
-);
-
-function isBytes(unit: string): boolean {
-  return /^(b|bytes?)$/i.test(unit);
-}
-
-export function formatter(unit: string): (v: number | null | undefined) => string {
-  if (unit === '%') return percent;
-  if (isBytes(unit)) return bytes;
-  if (unit === 'ms') return millis;
-  return (v) => metric(v, unit);
-}
-
-/** Where the vertical axis ends: on zero, unless everything lies far above it. */
-export function verticalRange(low: number, high: number, unit: string): [number, number] {
-  if (!Number.isFinite(low) || !Number.isFinite(high)) return [0, 1];
-  if (low < 0) return [low - (high - low) * 0.08, high + (high - low) * 0.08 || 1];
-  if (unit === '%') return [0, Math.max(high * 1.15, 5)];
-  if (low > high * 0.6 && isBytes(unit)) {
-    const room = Math.max(high - low, high * 0.05);
-    return [Math.max(0, low - room), high + room];
-  }
-  return [0, high > 0 ? high * 1.15 : 1];
 }
 
 export class Plot {
@@ -108,7 +80,6 @@ export class Plot {
     const { unit, height, sync, onZoom, onCursor } = this.options;
     const text = colour('--text-3');
     const grid = { stroke: colour('--line'), width: 1 };
-    const say = formatter(unit);
     const banded = data.lines.length <= 2;
     const series: uPlot.Series[] = [{}];
     const bands: uPlot.Band[] = [];
@@ -154,7 +125,7 @@ export class Plot {
           font: FONT,
           size: 62,
           space: 36,
-          values: (_, splits) => splits.map(say),
+          values: (_, splits) => verticalLabels(splits, unit),
           ...(isBytes(unit) ? { incrs: BYTE_STEPS } : {}),
         },
       ],

@@ -25,8 +25,8 @@ export function percent(n: number | null | undefined): string {
 
 const STEPS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
-/** `827MiB`, `1GiB`, `1.2GiB`: one decimal from GiB on, none below. */
-export function bytes(n: number | null | undefined): string {
+/** `827MiB`, `1GiB`, `1.2GiB`: one decimal from GiB on, none below; or at least `decimals`. */
+export function bytes(n: number | null | undefined, decimals = 0): string {
   if (n === null || n === undefined || !Number.isFinite(n)) return MISSING;
   let value = Math.abs(n);
   let step = 0;
@@ -35,7 +35,7 @@ export function bytes(n: number | null | undefined): string {
     value /= 1024;
     step++;
   }
-  const digits = step >= 3 && value < 100 ? 1 : 0;
+  const digits = Math.max(decimals, step >= 3 && value < 100 ? 1 : 0);
   return `${n < 0 ? '-' : ''}${decimal(value, digits)}${STEPS[step]}`;
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { align, gaps, type RawSeries, stepOf } from '../../src/charts/align';
+import { verticalLabels, verticalRange } from '../../src/charts/axis';
 import { readSeries, Tail } from '../../src/charts/series';
 import { bounds, isLive, readRange } from '../../src/pages/app/ranges';
 
@@ -94,5 +95,21 @@ describe('ranges', () => {
     expect(isLive(hour)).toBe(true);
     expect(isLive(readRange(new URLSearchParams('range=6h')))).toBe(false);
     expect(bounds({ kind: 'fixed', from: 1, to: 2 }, 99)).toEqual([1, 2]);
+  });
+});
+
+describe('vertical axis', () => {
+  const MiB = 1024 ** 2;
+
+  it('says neighbours apart, with no more decimals than that takes', () => {
+    expect(verticalLabels([0, 64 * MiB, 128 * MiB], 'b')).toEqual(['0B', '64MiB', '128MiB']);
+    expect(verticalLabels([13 * MiB, 13.5 * MiB, 14 * MiB], 'b')).toEqual(['13MiB', '13.5MiB', '14MiB']);
+    expect(verticalLabels([1, 2, 3], 'ms')).toEqual(['1ms', '2ms', '3ms']);
+  });
+
+  it('begins at zero unless everything lies far above it', () => {
+    expect(verticalRange(2, 40, '%')).toEqual([0, 46]);
+    expect(verticalRange(100 * MiB, 101 * MiB, 'b')[0]).toBeGreaterThan(90 * MiB);
+    expect(verticalRange(Number.NaN, Number.NaN, 'b')).toEqual([0, 1]);
   });
 });

@@ -1,7 +1,8 @@
 /** One metric over time: a chart, its legend, and the same numbers as a table for who cannot see a canvas. */
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { type Aligned, align, type RawSeries, stepOf } from '../../charts/align';
-import { formatter, inkOf, Plot } from '../../charts/plot';
+import { formatter } from '../../charts/axis';
+import { inkOf, Plot } from '../../charts/plot';
 import { liveValue, loadSeries, Tail } from '../../charts/series';
 import { clock, stamp } from '../../format/time';
 import { beat, fleet, now } from '../../store/live';
