@@ -1,4 +1,5 @@
 // The dashboard as a person sees it: everything is started for real, clicked for real, and held against what the daemon says.
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Browser, Locator } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -20,9 +21,22 @@ beforeAll(async () => {
   pm = new Manager(ourBinary);
   await pm.ok('start', app('loop.py'), '--name', 'ticker');
   await pm.ok('start', app('prints.js'), '--name', 'printer');
+  const more = path.join(pm.dir, 'more.json');
+  writeFileSync(
+    more,
+    JSON.stringify({
+      apps: [
+        { name: 'api', script: app('http.js'), instances: 3, exec_mode: 'fork', env: { PORT: 0 } },
+        { name: 'mailer', script: app('exits.js'), max_restarts: 2 },
+        { name: 'nightly', script: app('ready.js'), autostart: false },
+      ],
+    }),
+  );
+  await pm.ok('start', more);
+  await pm.status('mailer', 'errored');
   const { secret_key, public_key, url } = hub.facts;
   await pm.ok('link', secret_key, public_key, 'box', '--info-node', url);
-  await hub.server('box', (server) => server.data.process.length === 2);
+  await hub.server('box', (server) => server.data.process.length === 7);
 });
 afterAll(async () => {
   await browser?.close();
@@ -82,6 +96,10 @@ describe('servers', () => {
   test('shows what runs, as the daemon says it, live', async () => {
     await says(row('ticker'), /online/);
     await says(row('printer'), /online/);
+    await says(row('api'), /×3/);
+    await says(row('mailer'), /errored/);
+    await says(row('nightly'), /stopped/);
+    await says(dashboard.page.locator('[data-test="usage"]').locator('..'), /7\s*\/\s*unlimited/);
     const memory = row('printer').locator('[data-cell="memory"]');
     await says(memory, /\d+(\.\d+)?MiB/);
     const { monit } = await pm.app('printer');
