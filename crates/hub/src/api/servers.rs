@@ -72,24 +72,28 @@ async fn remove(
     let server: ServerId = server.parse().map_err(|_| ApiError::not_found("server"))?;
     let live = state.live.bucket(member.bucket.id);
     let gone = |_| ApiError::not_found("bucket");
+    let now_ms = state.now_ms();
     let found = live
         .ask(move |bucket| {
-            bucket
-                .server(server)
-                .map(|s| (s.name().to_owned(), s.is_linked(), s.is_hidden()))
+            let server = bucket.server(server)?;
+            let alive = server.is_linked() || server.is_asked_for(now_ms);
+            Some((server.name().to_owned(), alive, server.is_hidden()))
         })
         .await
         .map_err(gone)?;
-    let Some((name, linked, _)) = found.filter(|(_, _, hidden)| !hidden) else {
+    let Some((name, alive, hidden)) = found else {
         return Err(ApiError::not_found("server"));
     };
     let how = match body.mode {
+        Mode::Hide if hidden => return Err(ApiError::conflict("it is hidden already")),
         Mode::Hide => Removal::Hide,
-        Mode::Delete if linked => {
+        Mode::Delete if alive => {
             // It would come back with its next report.
-            return Err(ApiError::conflict(
-                "its agent is linked: unlink it on that server first, or hide it until it is linked anew",
-            ));
+            return Err(ApiError::conflict(if hidden {
+                "it is hidden, and its agent still asks to be let in: unlink it on that server first"
+            } else {
+                "its agent is linked: unlink it on that server first, or hide it until it is linked anew"
+            }));
         }
         Mode::Delete => Removal::Delete,
     };

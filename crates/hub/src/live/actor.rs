@@ -270,7 +270,10 @@ impl Actor {
                 server
             }
             Decision::Wait => return Admission::Wait,
-            Decision::Hidden(_) => return Admission::Hidden,
+            Decision::Hidden(server) => {
+                self.bucket.turned_away(now, server);
+                return Admission::Hidden;
+            }
         };
         if arrival.kind == AgentKind::Pilothouse {
             // Our agent has one link; an older one is a remnant.

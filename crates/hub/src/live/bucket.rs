@@ -265,6 +265,7 @@ impl Bucket {
         };
         server.hidden = true;
         server.hidden_at = now;
+        server.turned_away = (!server.links.is_empty()).then_some(now);
         server.state = ServerState::Offline;
         server.links.clear();
         server.processes.clear();
@@ -274,6 +275,13 @@ impl Bucket {
         self.apply_plan();
         self.outputs.push_back(Output::Save(id));
         true
+    }
+
+    /// An agent spoke for a hidden server.
+    pub fn turned_away(&mut self, now: Millis, id: ServerId) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.turned_away = Some(now);
+        }
     }
 
     /// Next thing to do, until there is none.

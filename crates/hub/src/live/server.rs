@@ -12,6 +12,8 @@ use super::view::{self, Baseline};
 pub const SILENT_AFTER: Millis = 10_000;
 /// A link that breaks may come back within this time without anybody noticing.
 pub const RECONNECT_GRACE: Millis = 5_000;
+/// An agent that was turned away asks again before this: ours once a minute, PM2's sooner.
+const ASKS_AGAIN: Millis = 180_000;
 /// An entry that comes back within this time (a daemon that restarts) keeps its age.
 const REMEMBER_AGE_FOR: Millis = 60_000;
 /// More entries than this from one server are not believed.
@@ -74,6 +76,8 @@ pub struct Server {
     pub(super) hidden: bool,
     /// When it was hidden.
     pub(super) hidden_at: Millis,
+    /// When an agent last spoke for it while it was hidden, or was cut off by the hiding.
+    pub(super) turned_away: Option<Millis>,
     /// Something that watchers see changed since the last flush …
     pub(super) dirty: bool,
     /// … and it cannot wait for the next second.
@@ -134,6 +138,7 @@ impl Server {
             agents: VecDeque::new(),
             hidden: false,
             hidden_at: 0,
+            turned_away: None,
             dirty: true,
             urgent: true,
             told: None,
@@ -385,6 +390,14 @@ impl Server {
     /// Whether it is out of sight until it is linked anew.
     pub fn is_hidden(&self) -> bool {
         self.hidden
+    }
+
+    /// Whether an agent asked for it a moment ago and was turned away, because it is hidden.
+    pub fn is_asked_for(&self, now: Millis) -> bool {
+        self.hidden
+            && self
+                .turned_away
+                .is_some_and(|at| now.saturating_sub(at) < ASKS_AGAIN)
     }
 
     /// Whether an agent speaks for it right now.

@@ -247,6 +247,11 @@ async fn a_hidden_server_returns_only_when_linked_anew() {
         panic!("a hidden server came back by itself")
     };
     assert_eq!(refusal.code, RefuseCode::Hidden);
+    let (status, answer) = lab.http("DELETE", &path, Some(json!({ "mode": "delete" }))).await;
+    assert_eq!(
+        status, 409,
+        "its agent would bring it back as a new one: {answer}"
+    );
     let lab = lab.restart().await;
     let mut anew = hello(1, "web");
     let keys = format!("{}.{}", lab.public_key, lab.secret_key);
@@ -259,4 +264,37 @@ async fn a_hidden_server_returns_only_when_linked_anew() {
     anew.linked_at = anew.now;
     let back = WireAgent::link(&lab, anew).await;
     assert_eq!(server["id"], back.welcome.server_id.as_str());
+}
+
+#[tokio::test]
+async fn a_hidden_server_that_nobody_asks_for_can_be_deleted() {
+    let lab = Lab::start().await;
+    let mut agent = WireAgent::link(&lab, hello(1, "web")).await;
+    agent.snapshot(&[(0, process("api", 1))]).await;
+    let server = lab.server("the server", |s| s["name"] == "web").await;
+    agent.socket.close(None).await.unwrap();
+    lab.server("the end of its link", |s| s["state"] != "online")
+        .await;
+    let path = format!(
+        "/api/bucket/{}/servers/{}",
+        lab.bucket,
+        server["id"].as_str().unwrap()
+    );
+    let (status, answer) = lab.http("DELETE", &path, Some(json!({ "mode": "hide" }))).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(lab.get("/servers").await["servers"][0]["state"], "hidden");
+    let (status, _) = lab.http("DELETE", &path, Some(json!({ "mode": "hide" }))).await;
+    assert_eq!(status, 409, "once is enough");
+
+    let (status, answer) = lab.http("DELETE", &path, Some(json!({ "mode": "delete" }))).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(lab.get("/servers").await["servers"], json!([]));
+    let (status, _) = lab.http("DELETE", &path, Some(json!({ "mode": "delete" }))).await;
+    assert_eq!(status, 404);
+
+    // The same machine, linked again, is a new server and the only one.
+    let back = WireAgent::link(&lab, hello(1, "web")).await;
+    assert_ne!(server["id"], back.welcome.server_id.as_str());
+    let servers = lab.get("/servers").await;
+    assert_eq!(servers["servers"].as_array().unwrap().len(), 1, "{servers}");
 }
