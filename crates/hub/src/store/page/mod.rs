@@ -25,6 +25,8 @@ pub struct Limits {
     pub series: usize,
     /// Ticks in a page.
     pub ticks: usize,
+    /// The last of them.
+    pub last_tick: i64,
     /// Values that are unpacked from it, all columns together.
     pub values: usize,
 }
@@ -34,6 +36,7 @@ pub const LIMITS: Limits = Limits {
     bytes: 64 << 20,
     series: 100_000,
     ticks: 200_000,
+    last_tick: u32::MAX as i64,
     values: 16_000_000,
 };
 
@@ -59,7 +62,7 @@ pub enum PageError {
 pub struct Series {
     /// Which.
     pub id: u64,
-    /// When, in units of the page's choosing, rising.
+    /// When, in units of the page's choosing, rising, from 0 on.
     pub ticks: Vec<i64>,
     /// Values, one for each tick, in as many columns as the page has.
     pub columns: Vec<Vec<f64>>,
@@ -131,6 +134,12 @@ pub fn decode(packed: &[u8], wanted: impl Fn(u64) -> bool) -> Result<Page, PageE
     let ticks = column::decode_ints(&mut body, ticks)?;
     if !ticks.is_sorted_by(|a, b| a < b) {
         return Err(PageError::Damaged);
+    }
+    // Whoever reckons with them or packs them again must not have to fear that numbers become too large.
+    if ticks.first().is_some_and(|tick| *tick < 0)
+        || ticks.last().is_some_and(|tick| *tick > LIMITS.last_tick)
+    {
+        return Err(PageError::TooLarge);
     }
     let count = bounded(read_varint(&mut body)?, LIMITS.series)?;
     let mut ids = Vec::with_capacity(count.min(body.len()));

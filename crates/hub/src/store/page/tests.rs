@@ -65,17 +65,69 @@ proptest! {
         let mut bytes = encode(&page);
         let place = at.index(bytes.len());
         bytes[place] = byte;
-        let _ = decode(&bytes, |_| true);
+        reads_as_it_writes(&bytes);
         bytes.truncate(cut.index(bytes.len()));
-        let _ = decode(&bytes, |_| true);
+        reads_as_it_writes(&bytes);
+    }
+
+    // Damage to what compression would hide behind its own checks.
+    #[test]
+    fn damaged_bodies_are_errors_or_other_pages_but_never_panics(
+        page in pages(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)
+    ) {
+        let packed = encode(&page);
+        let mut body = match packed[1] {
+            PLAIN => packed[2..].to_vec(),
+            _ => zstd::bulk::decompress(&packed[2..], LIMITS.bytes).unwrap(),
+        };
+        for (place, byte) in damage {
+            let place = place.index(body.len());
+            body[place] = byte;
+        }
+        body.splice(0..0, [VERSION, PLAIN]);
+        reads_as_it_writes(&body);
     }
 
     #[test]
     fn any_bytes_are_read_without_panic(mut bytes: Vec<u8>, packed: bool) {
-        let _ = decode(&bytes, |_| true);
+        reads_as_it_writes(&bytes);
         bytes.splice(0..0, [VERSION, u8::from(packed)]);
-        let _ = decode(&bytes, |_| true);
+        reads_as_it_writes(&bytes);
     }
+}
+
+/// What is read of foreign bytes is whole, and can be packed again.
+fn reads_as_it_writes(bytes: &[u8]) {
+    let Ok(page) = decode(bytes, |_| true) else {
+        return;
+    };
+    for series in &page.series {
+        assert_eq!(series.columns.len(), usize::from(page.width));
+        assert!(
+            series
+                .columns
+                .iter()
+                .all(|column| column.len() == series.ticks.len())
+        );
+    }
+    assert!(decode(&encode(&page), |_| true).is_ok());
+}
+
+#[test]
+fn ticks_that_nobody_could_reckon_with_are_refused() {
+    let page = |ticks: Vec<i64>| Page {
+        width: 1,
+        series: vec![Series {
+            id: 1,
+            columns: vec![vec![0.0; ticks.len()]],
+            ticks,
+        }],
+    };
+    let read = |ticks| decode(&encode(&page(ticks)), |_| true);
+    let last = LIMITS.last_tick;
+    assert_eq!(read(vec![0, last]), Ok(page(vec![0, last])));
+    assert_eq!(read(vec![0, last + 1]), Err(PageError::TooLarge));
+    assert_eq!(read(vec![-1, 0]), Err(PageError::TooLarge));
 }
 
 #[test]

@@ -9,3 +9,5 @@ mod telemetry;
 pub use catalog::SqliteCatalog;
 pub use folder::DataFolder;
 pub use telemetry::SqliteTelemetry;
+#[doc(hidden)]
+pub use telemetry::read_journal_record;

@@ -65,6 +65,18 @@ struct Inner {
     clock: Clock,
 }
 
+/// Reads `bytes` as one record of the journal and writes what was read anew: `None` when they are no record.
+///
+/// For the fuzzer alone: records are nobody's business outside of this folder, and the fuzzer lives in a crate of its
+/// own.
+#[doc(hidden)]
+pub fn read_journal_record(bytes: &[u8]) -> Option<Vec<u8>> {
+    let record = Record::read(bytes).ok()?;
+    let mut again = Vec::new();
+    record.write(&mut again);
+    Some(again)
+}
+
 impl SqliteTelemetry {
     /// Opens `telemetry.db` and the journal in this folder, which the caller holds.
     pub fn open(folder: &Path, retention: Retention, clock: Clock) -> Result<Self, StoreError> {

@@ -174,6 +174,22 @@ pub(super) mod tests {
             })
     }
 
+    /// Whatever is read can be written, and is then the same for ever.
+    fn reads_as_it_writes(bytes: &[u8]) {
+        if let Some(once) = super::super::read_journal_record(bytes) {
+            assert_eq!(super::super::read_journal_record(&once), Some(once));
+        }
+    }
+
+    #[test]
+    fn counts_beyond_the_bytes_take_no_memory() {
+        // lsn, source, no stream, and 2^63 samples or, after none of these, as many events.
+        let many = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1];
+        for head in [&[1, 2, 0][..], &[1, 2, 0, 0]] {
+            assert_eq!(Record::read(&[head, &many].concat()), Err(PageError::Short));
+        }
+    }
+
     proptest! {
         #[test]
         fn records_come_back(record in record()) {
@@ -184,7 +200,21 @@ pub(super) mod tests {
 
         #[test]
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
-            let _ = Record::read(&bytes);
+            reads_as_it_writes(&bytes);
+        }
+
+        // Random bytes hardly ever get past the first count; damaged records do.
+        #[test]
+        fn damaged_records_are_errors_or_other_records(
+            record in record(), at: prop::sample::Index, byte: u8, cut: prop::sample::Index
+        ) {
+            let mut bytes = Vec::new();
+            record.write(&mut bytes);
+            let place = at.index(bytes.len());
+            bytes[place] = byte;
+            reads_as_it_writes(&bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            reads_as_it_writes(&bytes);
         }
     }
 }
