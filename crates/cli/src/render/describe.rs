@@ -90,10 +90,8 @@ pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)],
     }
     let _ = writeln!(out);
     for text in [
-        " Add your own code metrics: http://bit.ly/code-metrics".to_owned(),
-        format!(" Use `pm2 logs {} [--lines 1000]` to display logs", p.name),
-        format!(" Use `pm2 env {}` to display environment variables", p.pm_id),
-        " Use `pm2 monit` to monitor CPU and Memory usage".to_owned() + &format!(" {}", p.name),
+        format!(" logs         pm2 logs {} --lines 1000", p.name),
+        format!(" environment  pm2 env {}", p.pm_id),
     ] {
         out.push_str(&hint(text));
     }
@@ -278,10 +276,8 @@ mod tests {
         │ LANG │ C │
         └──────┴───┘
 
-         Add your own code metrics: http://bit.ly/code-metrics
-         Use `pm2 logs api [--lines 1000]` to display logs
-         Use `pm2 env 3` to display environment variables
-         Use `pm2 monit` to monitor CPU and Memory usage api
+         logs         pm2 logs api --lines 1000
+         environment  pm2 env 3
         ");
     }
 }
