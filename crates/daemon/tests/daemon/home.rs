@@ -173,7 +173,6 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // What is left is ended from the keeper down, so that nobody starts anything again.
         let pids: Vec<u32> = self
             .try_call("getMonitorData", &json!([{}]))
             .and_then(Result::ok)
@@ -182,16 +181,30 @@ impl Drop for Home {
             .iter()
             .filter_map(|process| u32::try_from(process["pid"].as_u64()?).ok())
             .collect();
+        // Each of the two starts the other again. A keeper that is held can't, and a daemon whose keeper is held misses nothing; the
+        // keeper may be another than the first one.
         let daemon = self.daemon_pid();
+        let keeper = daemon.and_then(parent_of).unwrap_or_else(|| self.keeper.id());
+        let _ = os::process::kill(keeper, STOP);
+        for pid in daemon.into_iter().chain(pids).chain([keeper]) {
+            let _ = os::process::kill(pid, KILL);
+        }
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
-        for pid in daemon.into_iter().chain(pids) {
-            let _ = os::process::kill(pid, 9);
-        }
         if std::thread::panicking() {
             let _ = writeln!(std::io::stderr(), "--- pm2.log\n{}", self.log("pm2.log"));
         }
     }
+}
+
+const KILL: i32 = 9;
+const STOP: i32 = 19;
+
+/// The parent of a process.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
 }
 
 pub(crate) fn next_frame(socket: &mut UnixStream, decoder: &mut Decoder) -> Option<Vec<pm2::axon::Arg>> {
