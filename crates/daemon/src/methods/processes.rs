@@ -198,7 +198,7 @@ impl Daemon {
         {
             let id = ProcId(pm_id);
             self.next_id = self.next_id.max(pm_id.saturating_add(1));
-            self.only_fork(id, &mut env);
+            self.say_what_is_missing(id, &mut env);
             let mut policy = env.to_policy(&self.settings.defaults);
             policy.autostart &= execute;
             self.apps.insert(
@@ -224,7 +224,7 @@ impl Daemon {
         let Some(app) = self.apps.get_mut(&id) else { return };
         let mut env = std::mem::take(&mut app.env);
         env.merge_restart(brought);
-        self.only_fork(id, &mut env);
+        self.say_what_is_missing(id, &mut env);
         let policy = Some(Box::new(env.to_policy(&self.settings.defaults)));
         if let Some(app) = self.apps.get_mut(&id) {
             app.env = env;
@@ -256,15 +256,24 @@ impl Daemon {
         }
     }
 
-    /// Workers that share their sockets do not exist yet: such apps run as independent instances, and are shown as what they are.
-    fn only_fork(&mut self, id: ProcId, env: &mut Pm2Env) {
+    /// Says what an app asks for and this daemon does not do yet. Workers that share their sockets run as independent instances, and
+    /// are shown as what they are; a watch and a cron pattern are kept for whoever reads the list.
+    fn say_what_is_missing(&mut self, id: ProcId, env: &mut Pm2Env) {
+        let mut missing = Vec::new();
         if env.exec_mode() == ExecMode::Cluster {
             env.set("exec_mode", "fork_mode");
-            let text = format!(
-                "App [{}:{}] asks for cluster mode, which is not available yet: it runs in fork mode, without shared sockets",
-                env.name(),
-                id.0
+            missing.push(
+                "cluster mode, which is not available yet: it runs in fork mode, without shared sockets",
             );
+        }
+        if env.watches() {
+            missing.push("watch, which is not available yet: a change of a file does not restart it");
+        }
+        if env.cron_restart().is_some() {
+            missing.push("cron_restart, which is not available yet: it is not restarted by the clock");
+        }
+        for what in missing {
+            let text = format!("App [{}:{}] asks for {what}", env.name(), id.0);
             self.say(Level::Error, &text);
         }
     }

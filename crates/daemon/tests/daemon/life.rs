@@ -179,6 +179,22 @@ fn instances_are_numbered_and_cluster_mode_is_not_pretended() {
 }
 
 #[test]
+fn a_watch_and_a_cron_pattern_are_not_accepted_in_silence() {
+    let home = Home::start();
+    let script = sleeper(&home);
+    let app = home.app(
+        "asks",
+        "bash",
+        &script,
+        &json!({ "watch": true, "cron_restart": "* * * * *" }),
+    );
+    home.call("prepare", &json!([app])).expect("started");
+    for what in ["asks for watch", "asks for cron_restart"] {
+        until_true("the log says so", || home.log("pm2.log").contains(what));
+    }
+}
+
+#[test]
 fn too_much_memory_leads_to_a_restart() {
     let home = Home::start_with(&[("PM2_WORKER_INTERVAL", "100")]);
     let script = home.script(
