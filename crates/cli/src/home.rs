@@ -45,8 +45,7 @@ pub(crate) fn greet(context: &Context<'_>) {
 
 /// What `set` stored; a file that can't be read counts as empty.
 pub(crate) fn module_conf(home: &Home) -> Object {
-    let text = fs::read_to_string(&home.module_conf_file).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+    crate::module_conf::read(home).unwrap_or_default().into_object()
 }
 
 /// Replaces a file as a whole: the old one stays until the new one is safe on the disk.

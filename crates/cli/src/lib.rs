@@ -12,6 +12,7 @@ mod console;
 mod context;
 mod failure;
 mod home;
+mod module_conf;
 mod process;
 mod render;
 mod start;

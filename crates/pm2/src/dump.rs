@@ -117,7 +117,7 @@ fn read_element(index: usize, item: Value) -> Result<Object, DumpError> {
     Ok(map)
 }
 
-fn plain_reason(error: &serde_json::Error) -> String {
+pub(crate) fn plain_reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
         Some(at) => text[..at].to_owned(),
