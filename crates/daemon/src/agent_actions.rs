@@ -162,7 +162,11 @@ impl Daemon {
     fn restart_all(&mut self, ids: &[ProcId], reload: bool, waiting: Waiting) {
         let job = self.jobs.open(Then::Agent(waiting));
         for id in ids {
-            self.restart(*id, &Object::new(), reload, job);
+            if reload {
+                self.reload(*id, &Object::new(), false, job);
+            } else {
+                self.restart(*id, &Object::new(), job);
+            }
         }
     }
 

@@ -73,6 +73,12 @@ pub(crate) fn refusal_text(id: ProcId, refusal: Refusal) -> String {
         Refusal::BeingDeleted => format!("process {id} is being deleted"),
         Refusal::Superseded => format!("process {id}: a later command took the place of this one"),
         Refusal::Unkillable => format!("process {id} could not be stopped, it survived SIGKILL"),
+        Refusal::ReloadInProgress => {
+            format!("Reload already in progress for process id {id}, retry later")
+        }
+        Refusal::ReloadFailed => format!(
+            "process {id}: its new instance did not come up, the former one serves on; the daemon's log says why"
+        ),
         Refusal::SpawnFailed => format!("process {id} could not be started, the daemon's log says why"),
     }
 }

@@ -19,6 +19,8 @@ const SHORTEST_INTERVAL_MS: u64 = 100;
 pub(crate) struct App {
     /// Everything that is shown of it. Status and counters are brought up to date with each change.
     pub(crate) env: Pm2Env,
+    /// A reload is in progress: the entry as it was, in case the new life does not come up.
+    pub(crate) former_env: Option<Pm2Env>,
     /// What it takes.
     pub(crate) usage: Usage,
 }
@@ -99,6 +101,15 @@ struct ShownPid {
 }
 
 impl App {
+    /// A new entry.
+    pub(crate) fn new(env: Pm2Env) -> Self {
+        Self {
+            env,
+            former_env: None,
+            usage: Usage::default(),
+        }
+    }
+
     /// How the process is answered by all methods but getMonitorData.
     pub(crate) fn shown(&self, pid: u32) -> Shown<'_> {
         Shown {

@@ -10,13 +10,13 @@ use keeper::client::{ClientError, Keeper};
 use keeper::protocol::{ChildInfo, Event as Told};
 use os::channel::Stash;
 use os::proc::Sampler;
-use supervisor::{Incarnation, Phase, Supervisor};
+use supervisor::{Incarnation, Living, ProcId, Supervisor};
 use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::agent_host::AgentHost;
-use crate::app::{App, Usage};
+use crate::app::App;
 use crate::bus::{self, Bus};
 use crate::child_news::stash_of;
 use crate::clock;
@@ -233,15 +233,11 @@ impl Daemon {
         for (id, kept) in &records {
             self.next_id = self.next_id.max(id.0.saturating_add(1));
             owners.extend(kept.lives.iter().map(|life| (*life, *id)));
-            self.apps.insert(
-                *id,
-                App {
-                    env: kept.env.clone(),
-                    usage: Usage::default(),
-                },
-            );
+            let mut app = App::new(kept.env.clone());
+            app.former_env.clone_from(&kept.former_env);
+            self.apps.insert(*id, app);
         }
-        let mut alive = BTreeMap::new();
+        let mut alive: BTreeMap<ProcId, Vec<Living>> = BTreeMap::new();
         let mut exits = Vec::new();
         for child in handed.children {
             let incarnation = Incarnation(child.key);
@@ -251,7 +247,11 @@ impl Daemon {
             }
             match owners.get(&incarnation) {
                 Some(id) => {
-                    alive.insert(incarnation, (child.pid, child.fds.ipc.is_some()));
+                    alive.entry(*id).or_default().push(Living {
+                        incarnation,
+                        pid: child.pid,
+                        channel: child.fds.ipc.is_some(),
+                    });
                     self.begin_life(*id, child, stashes.remove(&incarnation));
                 }
                 None if child.exited.is_some() => {}
@@ -266,9 +266,10 @@ impl Daemon {
         }
         for (id, kept) in records {
             let policy = kept.env.to_policy(&self.settings.defaults);
-            let living = present_life(&kept.restored.phase)
-                .and_then(|life| alive.get(&life).map(|(pid, channel)| (life, *pid, *channel)));
-            self.sup.adopt(now, id, policy, kept.restored, living);
+            let former = kept.former_env.as_ref();
+            let former = former.map(|env| env.to_policy(&self.settings.defaults));
+            let living = alive.get(&id).map_or(&[][..], Vec::as_slice);
+            self.sup.adopt(now, id, policy, former, kept.restored, living);
         }
         self.settle();
         for (incarnation, exit) in exits {
@@ -284,13 +285,5 @@ impl Daemon {
         self.hand_over();
         self.starts_lost();
         Ok(())
-    }
-}
-
-fn present_life(phase: &Phase) -> Option<Incarnation> {
-    match phase {
-        Phase::Launching(life, _) | Phase::Online(life, _) | Phase::Stopping(life, _, _) => Some(*life),
-        Phase::Errored(undead) => undead.map(|(life, _)| life),
-        Phase::Stopped | Phase::Waiting(_) => None,
     }
 }

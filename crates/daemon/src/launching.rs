@@ -33,6 +33,9 @@ impl Daemon {
     /// Start a life: the record first, then the request, so that a new daemon never finds a child that it knows nothing of.
     pub(crate) fn spawn(&mut self, id: ProcId, incarnation: Incarnation) {
         let Some(app) = self.apps.get_mut(&id) else { return };
+        if app.former_env.is_none() && self.sup.view(id).is_some_and(|view| view.former.is_some()) {
+            app.former_env = Some(app.env.clone());
+        }
         app.env.begin_launch(clock::wall_ms());
         // An app's own variable of that name must not change who it is.
         app.env.set("pm_id", id.0);
@@ -73,7 +76,7 @@ impl Daemon {
 
     /// The keeper did not even try.
     pub(crate) fn start_refused(&mut self, incarnation: Incarnation, errno: i32) {
-        if let Some(id) = self.process_of_life(incarnation) {
+        if let Some(id) = self.sup.owner_of(incarnation) {
             self.handle(Input::SpawnFailed {
                 id,
                 incarnation,
@@ -105,7 +108,7 @@ impl Daemon {
     pub(crate) fn on_spawned(&mut self, child: ChildInfo) {
         let incarnation = Incarnation(child.key);
         let (pid, channel) = (child.pid, child.fds.ipc.is_some());
-        let Some(id) = self.process_of_life(incarnation) else {
+        let Some(id) = self.sup.owner_of(incarnation) else {
             self.complain(&format!("process {pid} was started, but nobody knows what for"));
             return;
         };
@@ -124,7 +127,7 @@ impl Daemon {
     /// The keeper could not start it.
     pub(crate) fn on_spawn_failed(&mut self, key: u64, step: Step, errno: i32) {
         let incarnation = Incarnation(key);
-        let Some(id) = self.process_of_life(incarnation) else {
+        let Some(id) = self.sup.owner_of(incarnation) else {
             return;
         };
         let error = rustix::io::Errno::from_raw_os_error(errno);
@@ -216,12 +219,6 @@ impl Daemon {
                 self.complain(&format!("telling the keeper of an exit: {error}"));
             }
         }
-    }
-
-    fn process_of_life(&self, incarnation: Incarnation) -> Option<ProcId> {
-        self.sup
-            .ids()
-            .find(|id| self.sup.present_life(*id) == Some(incarnation))
     }
 
     /// The nearest package.json is read by another thread; its answer comes as an event.

@@ -36,6 +36,7 @@ mod outbox;
 mod owner;
 mod pump;
 mod record;
+mod reloading;
 mod rpc;
 mod run;
 mod settings;

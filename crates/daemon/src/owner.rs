@@ -11,7 +11,9 @@ use pm2::env::Pm2Env;
 use pm2::home::Home;
 use pm2::rpc::Call;
 use serde_json::Value;
-use supervisor::{Command, Effect, Event as News, Incarnation, Input, Mono, ProcId, Status, Supervisor};
+use supervisor::{
+    Command, Effect, Event as News, Incarnation, Input, Mono, ProcId, Refusal, Status, Supervisor, Ticket,
+};
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 
@@ -211,14 +213,12 @@ impl Daemon {
                     // A channel that breaks now is told to the supervisor by its end; the kill timeout does the rest.
                     let _ = self.send_to_child(incarnation, &node::message::shutdown());
                 }
-                Effect::Reply { ticket, result } => {
-                    if let Some(job) = self.jobs.settle(ticket, result) {
-                        self.finish_job(job);
-                    }
-                }
+                Effect::Reply { ticket, result } => self.settle_ticket(ticket, result),
                 Effect::Notify { id, event, status } => self.on_news(id, event, status),
+                Effect::Retire { incarnation, .. } => self.retire(incarnation),
                 Effect::Changed(id) => {
                     self.refresh(id);
+                    self.forget_former_env(id);
                     // The record of a launch is written with the launch, see `spawn`.
                     let launching = self.sup.restorable(id).map(|kept| kept.phase);
                     if !matches!(launching, Some(supervisor::Phase::Launching(_, None))) {
@@ -230,6 +230,13 @@ impl Daemon {
         }
         if self.ending.as_ref().is_some_and(Ending::waits_for_nothing) {
             self.end_now();
+        }
+    }
+
+    /// A command is answered.
+    pub(crate) fn settle_ticket(&mut self, ticket: Ticket, result: Result<(), Refusal>) {
+        if let Some(job) = self.jobs.settle(ticket, result) {
+            self.finish_job(job);
         }
     }
 
@@ -251,12 +258,8 @@ impl Daemon {
             .filter(|(_, life)| life.id == id)
             .map(|(incarnation, _)| *incarnation)
             .collect();
-        lives.extend(
-            self.sup
-                .present_life(id)
-                .filter(|life| !self.lives.contains_key(life)),
-        );
-        let bytes = record::write(&app.env, &restored, &lives);
+        lives.extend(self.sup.lives(id).filter(|life| !self.lives.contains_key(life)));
+        let bytes = record::write(&app.env, app.former_env.as_ref(), &restored, &lives);
         let name = record::store_name(id);
         let stored =
             os::memfd::with_content("record", &bytes).and_then(|memfd| self.keeper.put(&name, vec![memfd]));
@@ -280,6 +283,11 @@ impl Daemon {
     }
 
     fn on_news(&mut self, id: ProcId, news: News, status: Status) {
+        match news {
+            News::ReloadFailed { exit } => return self.reload_failed(id, exit),
+            News::FormerExit { exit, .. } => return self.former_ended(id, exit),
+            _ => {}
+        }
         let Some(app) = self.apps.get_mut(&id) else { return };
         let label = format!("{}:{}", app.env.name(), id.0);
         let (topic, line) = match news {
@@ -289,18 +297,7 @@ impl Daemon {
             ),
             News::Exit { exit: Some(exit) } => {
                 app.env.forget_reports();
-                let signal = match exit {
-                    supervisor::Exit::Signal(number) => {
-                        os::signal::name(number).unwrap_or("a realtime signal")
-                    }
-                    // What PM2 writes for an exit by code.
-                    supervisor::Exit::Code(_) => "SIGINT",
-                    supervisor::Exit::Unknown => "unknown",
-                };
-                let text = format!(
-                    "App [{label}] exited with code [{}] via signal [{signal}]",
-                    exit.code()
-                );
+                let text = exit_line(&label, exit);
                 if let Some(path) = app.env.pid_path() {
                     self.disk.remove(path);
                 }
@@ -315,7 +312,7 @@ impl Daemon {
                 );
                 (Some("restart overlimit"), Some((Level::Error, text)))
             }
-            News::SpawnFailed => (None, None),
+            News::SpawnFailed | News::ReloadFailed { .. } | News::FormerExit { .. } => (None, None),
             News::MemoryExceeded { rss, limit } => {
                 let text = format!(
                     "App [{label}] takes {} of memory, more than its {}; restarting it",
@@ -362,6 +359,16 @@ impl Daemon {
         if let Some(app) = self.apps.get_mut(&id) {
             self.agent.process_event(&app.env, event, manually, at);
             app.env.set("status", shown);
+        }
+    }
+
+    /// Tell the bus alone of an entry that is no part of the list.
+    pub(crate) fn publish_entry(&mut self, event: &str, manually: bool, env: &Pm2Env) {
+        if self.bus.has_listeners()
+            && let Ok(frame) = pm2::bus::process_event(event, manually, env.as_object(), clock::wall_ms())
+        {
+            let newly_slow = self.bus.publish(frame);
+            self.tell_slow(newly_slow);
         }
     }
 
@@ -416,6 +423,20 @@ impl Daemon {
     pub(crate) fn life_of(&self, id: ProcId) -> Option<&Life> {
         self.lives.get(&self.sup.view(id)?.incarnation?)
     }
+}
+
+/// What the daemon's log says of an exit.
+pub(crate) fn exit_line(label: &str, exit: supervisor::Exit) -> String {
+    let signal = match exit {
+        supervisor::Exit::Signal(number) => os::signal::name(number).unwrap_or("a realtime signal"),
+        // What PM2 writes for an exit by code.
+        supervisor::Exit::Code(_) => "SIGINT",
+        supervisor::Exit::Unknown => "unknown",
+    };
+    format!(
+        "App [{label}] exited with code [{}] via signal [{signal}]",
+        exit.code()
+    )
 }
 
 /// How messages name a process.

@@ -1,6 +1,6 @@
 //! The record of one process: what a new daemon needs to carry on with it. Pure text in and out.
 //!
-//! Version 1 is an object `{v, env, facts, phase, lives}`. Fields may be added; a reader passes over what it does not know and takes the
+//! Version 1 is an object `{v, env, facts, phase, lives, former?}`. Fields may be added; a reader passes over what it does not know and takes the
 //! default for what is absent.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use pm2::Object;
 use pm2::env::Pm2Env;
 use serde::{Deserialize, Serialize};
-use supervisor::{Facts, Goal, Incarnation, Mono, Phase, ProcId, Restored};
+use supervisor::{Facts, FormerLife, Goal, Incarnation, Mono, Phase, ProcId, Restored};
 use thiserror::Error;
 
 /// Largest record that is read back.
@@ -45,7 +45,25 @@ struct RecordOut<'a> {
     facts: FactsText,
     phase: PhaseText,
     lives: Vec<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    former: Option<FormerOut<'a>>,
     env: &'a Object,
+}
+
+#[derive(Serialize)]
+struct FormerOut<'a> {
+    life: u64,
+    serving: Option<FactsText>,
+    env: Option<&'a Object>,
+}
+
+#[derive(Deserialize)]
+struct FormerIn {
+    life: u64,
+    #[serde(default)]
+    serving: Option<FactsText>,
+    #[serde(default)]
+    env: Option<Object>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +74,8 @@ struct RecordIn {
     phase: PhaseText,
     #[serde(default)]
     lives: Vec<u64>,
+    #[serde(default)]
+    former: Option<FormerIn>,
     env: Object,
 }
 
@@ -64,6 +84,8 @@ struct RecordIn {
 pub(crate) struct Kept {
     /// The entry.
     pub(crate) env: Pm2Env,
+    /// The entry as it is again if the reload in progress fails.
+    pub(crate) former_env: Option<Pm2Env>,
     /// Where the supervisor was.
     pub(crate) restored: Restored,
     /// The lives of this process that the keeper may still hold, the present one among them.
@@ -118,24 +140,23 @@ enum GoalText {
 }
 
 /// The bytes to keep.
-pub(crate) fn write(env: &Pm2Env, restored: &Restored, lives: &[Incarnation]) -> Vec<u8> {
-    let facts = &restored.facts;
+pub(crate) fn write(
+    env: &Pm2Env,
+    former_env: Option<&Pm2Env>,
+    restored: &Restored,
+    lives: &[Incarnation],
+) -> Vec<u8> {
+    let former = restored.former.map(|former| FormerOut {
+        life: former.incarnation.0,
+        serving: former.serving.as_ref().map(facts_text),
+        env: former_env.map(Pm2Env::as_object),
+    });
     let record = RecordOut {
         v: 1,
-        facts: FactsText {
-            created_at: facts.created_at,
-            created_mono_ms: facts.created_mono.0,
-            started_at: facts.started_at,
-            started_mono_ms: facts.started_mono.0,
-            restarts: facts.restarts,
-            unstable_restarts: facts.unstable_restarts,
-            backoff_ms: facts
-                .backoff
-                .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-            exit_code: facts.exit_code,
-        },
+        facts: facts_text(&restored.facts),
         phase: phase_text(restored.phase),
         lives: lives.iter().map(|life| life.0).collect(),
+        former,
         env: env.as_object(),
     };
     // Text keys and plain values always have a JSON form.
@@ -148,26 +169,49 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Kept, RecordError> {
     if record.v != 1 {
         return Err(RecordError::Version(record.v));
     }
-    let facts = record.facts;
     let restored = Restored {
-        facts: Facts {
-            created_at: facts.created_at,
-            created_mono: Mono(facts.created_mono_ms),
-            started_at: facts.started_at,
-            started_mono: Mono(facts.started_mono_ms),
-            restarts: facts.restarts,
-            unstable_restarts: facts.unstable_restarts,
-            backoff: facts.backoff_ms.map(Duration::from_millis),
-            exit_code: facts.exit_code,
-        },
+        facts: facts(&record.facts),
         phase: phase(&record.phase),
+        former: record.former.as_ref().map(|former| FormerLife {
+            incarnation: Incarnation(former.life),
+            serving: former.serving.as_ref().map(facts),
+        }),
     };
     let lives = record.lives.into_iter().map(Incarnation).collect();
     Ok(Kept {
         env: Pm2Env::from(record.env),
+        former_env: record.former.and_then(|former| former.env).map(Pm2Env::from),
         restored,
         lives,
     })
+}
+
+fn facts_text(facts: &Facts) -> FactsText {
+    FactsText {
+        created_at: facts.created_at,
+        created_mono_ms: facts.created_mono.0,
+        started_at: facts.started_at,
+        started_mono_ms: facts.started_mono.0,
+        restarts: facts.restarts,
+        unstable_restarts: facts.unstable_restarts,
+        backoff_ms: facts
+            .backoff
+            .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        exit_code: facts.exit_code,
+    }
+}
+
+fn facts(text: &FactsText) -> Facts {
+    Facts {
+        created_at: text.created_at,
+        created_mono: Mono(text.created_mono_ms),
+        started_at: text.started_at,
+        started_mono: Mono(text.started_mono_ms),
+        restarts: text.restarts,
+        unstable_restarts: text.unstable_restarts,
+        backoff: text.backoff_ms.map(Duration::from_millis),
+        exit_code: text.exit_code,
+    }
 }
 
 fn phase_text(phase: Phase) -> PhaseText {
@@ -249,13 +293,24 @@ mod tests {
                 backoff: Some(Duration::from_millis(150)),
                 exit_code: Some(-1),
             };
-            let restored = Restored { facts, phase };
-            let kept = Kept {
-                env: env(),
-                restored,
-                lives: vec![life, Incarnation(8)],
-            };
-            assert_eq!(read(&write(&kept.env, &restored, &kept.lives)).unwrap(), kept);
+            for serving in [None, Some(None), Some(Some(facts))] {
+                let restored = Restored {
+                    facts,
+                    phase,
+                    former: serving.map(|serving| FormerLife {
+                        incarnation: Incarnation(8),
+                        serving,
+                    }),
+                };
+                let kept = Kept {
+                    env: env(),
+                    former_env: serving.flatten().map(|_| Pm2Env::default()),
+                    restored,
+                    lives: vec![life, Incarnation(8)],
+                };
+                let bytes = write(&kept.env, kept.former_env.as_ref(), &restored, &kept.lives);
+                assert_eq!(read(&bytes).unwrap(), kept);
+            }
         }
     }
 

@@ -35,6 +35,14 @@ pub enum Effect {
         /// Which life.
         incarnation: Incarnation,
     },
+    /// Take a life out of service: no new work for it, and its IPC channel is closed from the child's side once it has finished what
+    /// it has begun. Its end is told as always (`ChannelClosed`, `Exited`); what takes too long is signalled.
+    Retire {
+        /// Which process.
+        id: ProcId,
+        /// Which life: the one that a reload replaces.
+        incarnation: Incarnation,
+    },
     /// Answer a caller.
     Reply {
         /// Which one.
@@ -83,6 +91,19 @@ pub enum Event {
     Killed,
     /// It survived even SIGKILL.
     Unkillable,
+    /// A reload failed: its new life ended (how) or could not be started (`None`) before it was up. The former one serves on, by its
+    /// former rules.
+    ReloadFailed {
+        /// How the new life ended.
+        exit: Option<Exit>,
+    },
+    /// The life that a reload replaced has ended.
+    FormerExit {
+        /// Which one.
+        incarnation: Incarnation,
+        /// How.
+        exit: Exit,
+    },
 }
 
 /// Why a command was not carried out.
@@ -109,4 +130,8 @@ pub enum Refusal {
     Unkillable,
     /// It could not be started.
     SpawnFailed,
+    /// An earlier reload has not come to its end.
+    ReloadInProgress,
+    /// The new life did not come up; the former one serves on.
+    ReloadFailed,
 }

@@ -57,6 +57,13 @@ pub enum Input {
         /// Which life.
         incarnation: Incarnation,
     },
+    /// The process accepts connections, on everything that its former life (if there is one) accepted them on.
+    Listening {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+    },
     /// The IPC channel of the process is gone; it can only be signalled from now on.
     ChannelClosed {
         /// Which process.
@@ -75,6 +82,23 @@ pub enum Input {
     },
     /// The daemon is being ended: from now on nothing is restarted automatically.
     Draining,
+}
+
+impl Input {
+    /// The life that this is news of.
+    pub(crate) fn about(&self) -> Option<(ProcId, Incarnation)> {
+        match *self {
+            Self::Command { .. } | Self::Draining => None,
+            Self::Spawned { id, incarnation, .. }
+            | Self::SpawnFailed { id, incarnation, .. }
+            | Self::Exited { id, incarnation, .. }
+            | Self::TreeGone { id, incarnation, .. }
+            | Self::Ready { id, incarnation }
+            | Self::Listening { id, incarnation }
+            | Self::ChannelClosed { id, incarnation }
+            | Self::Memory { id, incarnation, .. } => Some((id, incarnation)),
+        }
+    }
 }
 
 /// What a user, a timer or the hub may ask for.
@@ -98,12 +122,14 @@ pub enum Command {
         /// New rules, if they changed.
         policy: Option<Box<Policy>>,
     },
-    /// Replace without a gap where the mode can; a fork-mode process is restarted.
+    /// Replace without a gap where two lives can [`overlap`](Policy::overlap); any other process is restarted.
     Reload {
         /// Which process.
         id: ProcId,
         /// New rules, if they changed.
         policy: Option<Box<Policy>>,
+        /// Tell the old life by message first, and give it the longer time.
+        soft: bool,
     },
     /// Stop and forget.
     Delete(ProcId),

@@ -8,7 +8,8 @@
 //! field names, or serialise itself. All of that is the shell's.
 //!
 //! Promises, held by the simulation in `tests/`:
-//! - a process never has two live incarnations;
+//! - a process never has two live incarnations, but for a reload in progress, which has one more;
+//! - a reload that does not bring up its new life leaves the old one as it was;
 //! - a stopped process comes back only by a command;
 //! - each ticket that was handed in gets exactly one [`Effect::Reply`];
 //! - each waiting state has a deadline, so nothing waits for ever on a lost timer;
@@ -25,7 +26,7 @@ pub use effect::{Effect, Event, Refusal};
 pub use input::{Command, Exit, Input};
 pub use machine::Supervisor;
 pub use policy::Policy;
-pub use process::{Facts, Goal, Phase, Restored, Status, View};
+pub use process::{Facts, FormerLife, Goal, Living, Phase, Restored, Status, View};
 pub use time::{Mono, Now};
 
 /// Number of a process in the list (PM2's `pm_id`). Chosen by the shell, never reused while the entry exists.

@@ -3,19 +3,21 @@
 mod exits;
 mod launching;
 mod out;
+mod reloading;
 mod stopping;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use self::exits::{exited, spawn_failed};
-use self::launching::{anew, anew_dates, launch, online, restart, spawned, start};
+use self::launching::{anew, anew_dates, launch, restart, spawned, start, up};
 use self::out::Out;
-use self::stopping::{ask, begin_stop, finish_stop, give_up, kill, stop};
+use self::reloading::{adopt_former, forget_former, former_news, former_overdue, reload};
+use self::stopping::{ask, begin_stop, finish_stop, overdue, stop};
 use crate::input::{Command, Exit, Input};
-use crate::process::{Process, Run, Stage, State};
+use crate::process::{Former, Process, Run, Stage, State};
 use crate::{
-    Effect, Event, Facts, Goal, Incarnation, Mono, Now, Phase, Policy, ProcId, Refusal, Restored, Status,
-    Ticket, View,
+    Effect, Event, Facts, Goal, Incarnation, Living, Mono, Now, Phase, Policy, ProcId, Refusal, Restored,
+    Status, Ticket, View,
 };
 
 /// All processes of one daemon.
@@ -45,38 +47,44 @@ impl Supervisor {
         self.out.next_incarnation = self.out.next_incarnation.max(used.0.saturating_add(1));
     }
 
-    /// Carry on with a process of a former shell. `alive` is its living child, if there is one (and whether its IPC channel is
-    /// open); an exit that happened meanwhile is told afterwards by [`Input::Exited`], as always. A stop that was under way is begun
-    /// anew, a launch that never came to be is repeated. Returns `false` if the number is taken.
+    /// Carry on with a process of a former shell. `alive` are its living children; an exit that happened meanwhile is told afterwards
+    /// by [`Input::Exited`], as always. A stop or a retirement that was under way is begun anew, a launch that never came to be is
+    /// repeated. `former` are the rules of the life that a reload replaces. Returns `false` if the number is taken.
     pub fn adopt(
         &mut self,
         now: Now,
         id: ProcId,
         policy: Policy,
+        former: Option<Policy>,
         restored: Restored,
-        alive: Option<(Incarnation, u32, bool)>,
+        alive: &[Living],
     ) -> bool {
         if self.processes.contains_key(&id) {
             return false;
         }
         let run_of = |incarnation: Incarnation| {
             alive
-                .filter(|(living, _, _)| *living == incarnation)
-                .map(|(_, pid, channel)| Run {
+                .iter()
+                .find(|life| life.incarnation == incarnation)
+                .map(|life| Run {
                     incarnation,
-                    pid: Some(pid),
-                    channel,
+                    pid: Some(life.pid),
+                    channel: life.channel,
                 })
         };
-        if let Some((incarnation, _, _)) = alive {
-            self.reserve(incarnation);
+        for life in alive {
+            self.reserve(life.incarnation);
         }
         let mut process = Process {
             policy,
             facts: restored.facts,
             state: State::Stopped,
+            former: None,
         };
         let out = &mut self.out;
+        if let Some(kept) = restored.former {
+            adopt_former(out, now, id, &mut process, kept, former, alive);
+        }
         match restored.phase {
             Phase::Stopped => {}
             Phase::Errored(undead) => {
@@ -115,11 +123,13 @@ impl Supervisor {
                         process.facts.restarts = process.facts.restarts.saturating_add(1);
                         launch(out, now, id, &mut process, Vec::new());
                     }
-                    None if goal == Goal::Delete => {
-                        out.effects.push_back(Effect::Removed(id));
-                        return true;
+                    None => {
+                        stop(out, now, id, &mut process, None, goal);
+                        if goal == Goal::Delete && !matches!(process.state, State::Stopping(_)) {
+                            out.effects.push_back(Effect::Removed(id));
+                            return true;
+                        }
                     }
-                    None => {}
                 }
             }
         }
@@ -142,14 +152,25 @@ impl Supervisor {
             status: process.status(),
             pid: run.and_then(|run| run.pid),
             incarnation: run.map(|run| run.incarnation),
+            former: process.former.as_ref().map(|former| former.run().incarnation),
             facts: process.facts,
         })
     }
 
-    /// The life that news of this process may be about: also one that has ended, while the rest of its tree is waited for.
+    /// The lives that news of this process may be about: the present one (also if it has ended, while the rest of its tree is waited
+    /// for), and the one that a reload replaces.
+    pub fn lives(&self, id: ProcId) -> impl Iterator<Item = Incarnation> + use<> {
+        let process = self.processes.get(&id);
+        let former = process.and_then(|process| process.former.as_ref());
+        let former = former.map(|former| former.run().incarnation);
+        process.and_then(Process::incarnation).into_iter().chain(former)
+    }
+
+    /// The process whose life this is.
     #[must_use]
-    pub fn present_life(&self, id: ProcId) -> Option<Incarnation> {
-        self.processes.get(&id).and_then(Process::incarnation)
+    pub fn owner_of(&self, incarnation: Incarnation) -> Option<ProcId> {
+        self.ids()
+            .find(|id| self.lives(*id).any(|life| life == incarnation))
     }
 
     /// Its rules.
@@ -170,10 +191,7 @@ impl Supervisor {
     /// What to keep, so that a new shell can [`adopt`](Self::adopt) the process.
     #[must_use]
     pub fn restorable(&self, id: ProcId) -> Option<Restored> {
-        self.processes.get(&id).map(|process| Restored {
-            facts: process.facts,
-            phase: process.phase(),
-        })
+        self.processes.get(&id).map(Process::restorable)
     }
 
     /// Nothing is restarted automatically any more.
@@ -185,7 +203,12 @@ impl Supervisor {
     /// When to call [`handle_timeout`](Self::handle_timeout); `None`: only after the next input.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.processes.values().filter_map(Process::deadline).min()
+        let former = |process: &Process| process.former.as_ref().and_then(Former::deadline);
+        self.processes
+            .values()
+            .flat_map(|process| [process.deadline(), former(process)])
+            .flatten()
+            .min()
     }
 
     /// The next thing to do, in order; drain after each call of `handle`, `handle_timeout` and `adopt`.
@@ -195,6 +218,16 @@ impl Supervisor {
 
     /// Something happened outside.
     pub fn handle(&mut self, now: Now, input: Input) {
+        if let Some((id, incarnation)) = input.about()
+            && let Some(process) = self.processes.get_mut(&id)
+            && process
+                .former
+                .as_ref()
+                .is_some_and(|former| former.run().incarnation == incarnation)
+        {
+            former_news(&mut self.out, now, id, process, &input);
+            return self.settle(now);
+        }
         match input {
             Input::Command { ticket, command } => self.command(now, ticket, command),
             Input::Draining => self.drain(),
@@ -218,10 +251,12 @@ impl Supervisor {
                         let waiters = std::mem::take(waiters);
                         spawned(out, now, id, process, run, waiters);
                     }
-                    State::Stopping(stopping) if stopping.stage == Stage::AwaitingPid && !stopping.exited => {
-                        stopping.run = run;
+                    State::Stopping(stopping)
+                        if stopping.ending.stage == Stage::AwaitingPid && !stopping.ending.exited =>
+                    {
+                        stopping.ending.run = run;
                         out.changed(id);
-                        ask(out, now, id, &process.policy, stopping);
+                        ask(out, now, id, &process.policy, &mut stopping.ending);
                     }
                     _ => {}
                 }
@@ -233,7 +268,9 @@ impl Supervisor {
             } => self.with(id, incarnation, |out, process| {
                 let pending = match &process.state {
                     State::Launching { run, .. } => run.pid.is_none(),
-                    State::Stopping(stopping) => stopping.stage == Stage::AwaitingPid && !stopping.exited,
+                    State::Stopping(stopping) => {
+                        stopping.ending.stage == Stage::AwaitingPid && !stopping.ending.exited
+                    }
                     _ => false,
                 };
                 if pending {
@@ -254,24 +291,25 @@ impl Supervisor {
                 incarnation,
                 round,
             } => self.with(id, incarnation, |_, process| {
-                if let State::Stopping(stopping) = &mut process.state
-                    && stopping.tree == Some(round)
-                {
-                    stopping.tree = None;
+                if let State::Stopping(stopping) = &mut process.state {
+                    stopping.ending.tree_gone(round);
                 }
             }),
             Input::Ready { id, incarnation } => self.with(id, incarnation, |out, process| {
-                if let State::Launching { run, waiters, .. } = &mut process.state
-                    && run.pid.is_some()
-                {
-                    let (run, waiters) = (*run, std::mem::take(waiters));
-                    online(out, id, process, run, waiters);
+                if process.policy.wait_ready {
+                    up(out, now, id, process);
+                }
+            }),
+            Input::Listening { id, incarnation } => self.with(id, incarnation, |out, process| {
+                // An app that promised to say when it is ready is taken at its word.
+                if !process.policy.wait_ready {
+                    up(out, now, id, process);
                 }
             }),
             Input::ChannelClosed { id, incarnation } => {
                 self.with(id, incarnation, |_, process| match &mut process.state {
                     State::Launching { run, .. } | State::Online { run } => run.channel = false,
-                    State::Stopping(stopping) => stopping.run.channel = false,
+                    State::Stopping(stopping) => stopping.ending.run.channel = false,
                     State::Stopped | State::Errored { .. } | State::Waiting { .. } => {}
                 });
             }
@@ -282,6 +320,13 @@ impl Supervisor {
                 let Some(limit) = process.policy.max_memory.filter(|limit| rss > *limit) else {
                     return;
                 };
+                if process.policy.overlap {
+                    if process.former.is_none() {
+                        out.notify(id, process, Event::MemoryExceeded { rss, limit });
+                        reload(out, now, id, process, None, None, false);
+                    }
+                    return;
+                }
                 out.notify(id, process, Event::MemoryExceeded { rss, limit });
                 anew(&mut process.facts, now);
                 begin_stop(out, now, id, process, run, Goal::Restart, Vec::new(), Vec::new());
@@ -293,23 +338,20 @@ impl Supervisor {
     /// Time has passed: act on every deadline that is due.
     pub fn handle_timeout(&mut self, now: Now) {
         for (&id, process) in &mut self.processes {
-            if process.deadline().is_none_or(|at| at > now.mono) {
+            let due = |at: Option<Mono>| at.is_some_and(|at| at <= now.mono);
+            if due(process.former.as_ref().and_then(Former::deadline)) {
+                former_overdue(&mut self.out, now, id, process);
+            }
+            if !due(process.deadline()) {
                 continue;
             }
-            match &mut process.state {
-                State::Launching { run, waiters, .. } => {
-                    let (run, waiters) = (*run, std::mem::take(waiters));
-                    online(&mut self.out, id, process, run, waiters);
-                }
+            match process.state {
+                State::Launching { .. } => up(&mut self.out, now, id, process),
                 State::Waiting { .. } => {
                     process.facts.restarts = process.facts.restarts.saturating_add(1);
                     launch(&mut self.out, now, id, process, Vec::new());
                 }
-                State::Stopping(stopping) => match stopping.stage {
-                    Stage::Asked(_) => kill(&mut self.out, now, id, process),
-                    Stage::Killed(_) => give_up(&mut self.out, id, process),
-                    Stage::AwaitingPid => {}
-                },
+                State::Stopping(_) => overdue(&mut self.out, now, id, process),
                 State::Stopped | State::Errored { .. } | State::Online { .. } => {}
             }
         }
@@ -329,11 +371,8 @@ impl Supervisor {
     fn settle(&mut self, now: Now) {
         let mut gone = Vec::new();
         for (&id, process) in &mut self.processes {
-            if let State::Stopping(stopping) = &process.state
-                && stopping.exited
-                && stopping.tree.is_none()
-                && finish_stop(&mut self.out, now, id, process)
-            {
+            forget_former(&mut self.out, id, process);
+            if finish_stop(&mut self.out, now, id, process) {
                 gone.push(id);
             }
         }
@@ -377,6 +416,7 @@ impl Supervisor {
                 policy: *policy,
                 facts,
                 state: State::Stopped,
+                former: None,
             };
             anew_dates(&mut process.facts, now);
             if process.policy.autostart {
@@ -408,8 +448,8 @@ impl Supervisor {
                     self.out.effects.push_back(Effect::Removed(id));
                 }
             }
-            // A reload of a fork-mode process is a restart; a mode that can overlap two lives branches off here.
-            Command::Restart { policy, .. } | Command::Reload { policy, .. } => {
+            Command::Reload { policy, soft, .. } => reload(out, now, id, process, ticket, policy, soft),
+            Command::Restart { policy, .. } => {
                 if let Some(policy) = policy {
                     process.policy = *policy;
                 }

@@ -35,6 +35,10 @@ pub struct Policy {
     pub kill_signal: i32,
     /// Ask by the message `shutdown` on the IPC channel instead of a signal.
     pub shutdown_with_message: bool,
+    /// Two lives can serve side by side, so a reload starts the new one before it ends the old one.
+    pub overlap: bool,
+    /// How long a soft reload lets the old life finish what it has begun; a plain reload lets it for `kill_timeout`.
+    pub graceful_timeout: Duration,
 }
 
 impl Policy {
@@ -60,6 +64,8 @@ impl Default for Policy {
             treekill: true,
             kill_signal: 2,
             shutdown_with_message: false,
+            overlap: false,
+            graceful_timeout: Duration::from_secs(8),
         }
     }
 }

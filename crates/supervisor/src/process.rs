@@ -70,6 +70,15 @@ pub enum Phase {
     Waiting(Mono),
 }
 
+/// The durable part of the life that a reload replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormerLife {
+    /// Which one.
+    pub incarnation: Incarnation,
+    /// It serves until its successor is up: the counters and dates that are shown again if that fails. `None`: it is being retired.
+    pub serving: Option<Facts>,
+}
+
 /// All that must survive the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restored {
@@ -77,6 +86,19 @@ pub struct Restored {
     pub facts: Facts,
     /// State.
     pub phase: Phase,
+    /// What a reload has not done away with yet.
+    pub former: Option<FormerLife>,
+}
+
+/// A child that a former shell left running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Living {
+    /// Which life.
+    pub incarnation: Incarnation,
+    /// Its pid.
+    pub pid: u32,
+    /// Its IPC channel is open.
+    pub channel: bool,
 }
 
 /// One process as it is shown.
@@ -88,6 +110,8 @@ pub struct View {
     pub pid: Option<u32>,
     /// Its present life.
     pub incarnation: Option<Incarnation>,
+    /// A reload is in progress: the life that it replaces.
+    pub former: Option<Incarnation>,
     /// Counters and dates.
     pub facts: Facts,
 }
@@ -106,21 +130,61 @@ pub(crate) struct Run {
 pub(crate) enum Stage {
     /// The pid is not known yet: nothing could be sent.
     AwaitingPid,
+    /// Taken out of service, to finish what it has begun; asked to end at this time.
+    Draining(Mono),
     /// Asked politely; killed at this time.
     Asked(Mono),
     /// SIGKILL sent; given up at this time.
     Killed(Mono),
+    /// It survived SIGKILL; nothing is tried any more.
+    GivenUp,
 }
 
+/// One life on its way down.
 #[derive(Debug)]
-pub(crate) struct Stopping {
+pub(crate) struct Ending {
     pub(crate) run: Run,
     pub(crate) stage: Stage,
-    pub(crate) goal: Goal,
     pub(crate) exited: bool,
     /// The round whose `TreeGone` is awaited; `None` when nothing of the tree is left to wait for.
     pub(crate) tree: Option<u32>,
     pub(crate) round: u32,
+}
+
+impl Ending {
+    pub(crate) fn of(run: Run) -> Self {
+        Self {
+            run,
+            stage: Stage::AwaitingPid,
+            exited: false,
+            tree: None,
+            round: 0,
+        }
+    }
+
+    /// The life and its tree are down.
+    pub(crate) fn is_over(&self) -> bool {
+        self.exited && self.tree.is_none()
+    }
+
+    pub(crate) fn tree_gone(&mut self, round: u32) {
+        if self.tree == Some(round) {
+            self.tree = None;
+        }
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        match self.stage {
+            Stage::Draining(at) | Stage::Asked(at) | Stage::Killed(at) if !self.is_over() => Some(at),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Stopping {
+    pub(crate) ending: Ending,
+    pub(crate) goal: Goal,
     /// Answered when the process is down.
     pub(crate) stop_waiters: Vec<Ticket>,
     /// Answered when the next life is up.
@@ -147,18 +211,65 @@ pub(crate) enum State {
     },
 }
 
+/// The life that a reload replaces. It stands beside the state, which is that of its successor.
+#[derive(Debug)]
+pub(crate) enum Former {
+    /// It serves until its successor, which is being launched, is up; if that fails, it stays.
+    Serving {
+        run: Run,
+        facts: Facts,
+        policy: Box<Policy>,
+        /// Tell it by message, and give it more time.
+        soft: bool,
+    },
+    /// On its way down, by its own rules.
+    Retiring {
+        ending: Ending,
+        policy: Box<Policy>,
+        /// Answered when it is down.
+        waiters: Vec<Ticket>,
+    },
+}
+
+impl Former {
+    pub(crate) fn run(&self) -> Run {
+        match self {
+            Self::Serving { run, .. } => *run,
+            Self::Retiring { ending, .. } => ending.run,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        match self {
+            Self::Serving { .. } => None,
+            Self::Retiring { ending, .. } => ending.deadline(),
+        }
+    }
+
+    fn kept(&self) -> FormerLife {
+        FormerLife {
+            incarnation: self.run().incarnation,
+            serving: match self {
+                Self::Serving { facts, .. } => Some(*facts),
+                Self::Retiring { .. } => None,
+            },
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) policy: Policy,
     pub(crate) facts: Facts,
     pub(crate) state: State,
+    pub(crate) former: Option<Former>,
 }
 
 impl Process {
     pub(crate) fn run(&self) -> Option<Run> {
         match &self.state {
             State::Launching { run, .. } | State::Online { run } => Some(*run),
-            State::Stopping(stopping) if !stopping.exited => Some(stopping.run),
+            State::Stopping(stopping) if !stopping.ending.exited => Some(stopping.ending.run),
             State::Errored { undead } => *undead,
             State::Stopped | State::Stopping(_) | State::Waiting { .. } => None,
         }
@@ -167,7 +278,7 @@ impl Process {
     /// The life that news may be about: also that of a stop which still waits for its tree.
     pub(crate) fn incarnation(&self) -> Option<Incarnation> {
         match &self.state {
-            State::Stopping(stopping) => Some(stopping.run.incarnation),
+            State::Stopping(stopping) => Some(stopping.ending.run.incarnation),
             _ => self.run().map(|run| run.incarnation),
         }
     }
@@ -183,19 +294,29 @@ impl Process {
         }
     }
 
+    /// A successor is being launched, and this life stays if that fails.
+    pub(crate) fn is_being_replaced(&self) -> bool {
+        matches!(self.former, Some(Former::Serving { .. }))
+    }
+
+    pub(crate) fn restorable(&self) -> Restored {
+        Restored {
+            facts: self.facts,
+            phase: self.phase(),
+            former: self.former.as_ref().map(Former::kept),
+        }
+    }
+
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match &self.state {
             State::Launching { ready_by, .. } => *ready_by,
-            State::Stopping(stopping) => match stopping.stage {
-                Stage::Asked(at) | Stage::Killed(at) => Some(at),
-                Stage::AwaitingPid => None,
-            },
+            State::Stopping(stopping) => stopping.ending.deadline(),
             State::Waiting { at } => Some(*at),
             State::Stopped | State::Errored { .. } | State::Online { .. } => None,
         }
     }
 
-    pub(crate) fn phase(&self) -> Phase {
+    fn phase(&self) -> Phase {
         match &self.state {
             State::Stopped => Phase::Stopped,
             State::Errored { undead } => Phase::Errored(undead.map(|run| (run.incarnation, run.pid))),
@@ -205,7 +326,8 @@ impl Process {
                 None => Phase::Launching(run.incarnation, None),
             },
             State::Stopping(stopping) => {
-                Phase::Stopping(stopping.run.incarnation, stopping.run.pid, stopping.goal)
+                let run = stopping.ending.run;
+                Phase::Stopping(run.incarnation, run.pid, stopping.goal)
             }
             State::Waiting { at } => Phase::Waiting(*at),
         }

@@ -21,9 +21,8 @@ pub(crate) fn call(daemon: &mut Daemon, name: &str, args: Vec<Value>, peer_pid: 
         method::START_PROCESS_ID => processes::start(daemon, &args, responder),
         method::STOP_PROCESS_ID => processes::stop(daemon, &args, responder),
         method::RESTART_PROCESS_ID => processes::restart(daemon, args, responder),
-        method::RELOAD_PROCESS_ID | method::SOFT_RELOAD_PROCESS_ID => {
-            processes::reload(daemon, args, responder);
-        }
+        method::RELOAD_PROCESS_ID => processes::reload(daemon, args, false, responder),
+        method::SOFT_RELOAD_PROCESS_ID => processes::reload(daemon, args, true, responder),
         method::DELETE_PROCESS_ID => processes::delete(daemon, &args, responder),
         method::DUPLICATE_PROCESS_ID => processes::duplicate(daemon, &args, responder),
         method::RESET_META_PROCESS_ID => processes::reset(daemon, &args, responder),

@@ -3,10 +3,10 @@
 use pm2::Object;
 use pm2::env::{Entry, ExecMode, Pm2Env, PrepareFacts};
 use serde_json::{Value, json};
-use supervisor::{Command, ProcId};
+use supervisor::{Command, Policy, ProcId};
 
 use super::Args;
-use crate::app::{App, Usage};
+use crate::app::App;
 use crate::clock;
 use crate::jobs::JobId;
 use crate::journal::Level;
@@ -83,13 +83,13 @@ pub(super) fn restart(daemon: &mut Daemon, args: Args, responder: Responder) {
         Some(id) => {
             let brought = take_object(&mut opts, "env");
             let job = daemon.jobs.open(Then::ShowOne(responder));
-            daemon.restart(id, &brought, false, job);
+            daemon.restart(id, &brought, job);
         }
         None => responder.error("God db process id unknown"),
     }
 }
 
-pub(super) fn reload(daemon: &mut Daemon, args: Args, responder: Responder) {
+pub(super) fn reload(daemon: &mut Daemon, args: Args, soft: bool, responder: Responder) {
     let Value::Object(mut opts) = args.into_first() else {
         return responder.error("PM2 ID unknown");
     };
@@ -97,7 +97,7 @@ pub(super) fn reload(daemon: &mut Daemon, args: Args, responder: Responder) {
         Some(id) => {
             let brought = take_object(&mut opts, "env");
             let job = daemon.jobs.open(Then::ShowOne(responder));
-            daemon.restart(id, &brought, true, job);
+            daemon.reload(id, &brought, soft, job);
         }
         None => responder.error("PM2 ID unknown"),
     }
@@ -201,13 +201,7 @@ impl Daemon {
             self.say_what_is_missing(id, &mut env);
             let mut policy = env.to_policy(&self.settings.defaults);
             policy.autostart &= execute;
-            self.apps.insert(
-                id,
-                App {
-                    env,
-                    usage: Usage::default(),
-                },
-            );
+            self.apps.insert(id, App::new(env));
             self.command_for(
                 job,
                 id,
@@ -219,25 +213,26 @@ impl Daemon {
         }
     }
 
-    /// Restart, or reload, with what the caller brought.
-    pub(crate) fn restart(&mut self, id: ProcId, brought: &Object, reload: bool, job: JobId) {
-        let Some(app) = self.apps.get_mut(&id) else { return };
-        let mut env = std::mem::take(&mut app.env);
-        env.merge_restart(brought);
-        self.say_what_is_missing(id, &mut env);
-        let policy = Some(Box::new(env.to_policy(&self.settings.defaults)));
-        if let Some(app) = self.apps.get_mut(&id) {
-            app.env = env;
-        }
+    /// Restart with what the caller brought.
+    pub(crate) fn restart(&mut self, id: ProcId, brought: &Object, job: JobId) {
+        let policy = self.take_in(id, brought);
         if self.sup.view(id).is_some_and(|view| view.is_up()) {
             self.announce_stop(id);
         }
-        let command = if reload {
-            Command::Reload { id, policy }
-        } else {
-            Command::Restart { id, policy }
-        };
-        self.command_for(job, id, command);
+        self.command_for(job, id, Command::Restart { id, policy });
+    }
+
+    /// Merge what a restart or reload brings into the entry. The rules that follow from it.
+    pub(crate) fn take_in(&mut self, id: ProcId, brought: &Object) -> Option<Box<Policy>> {
+        let app = self.apps.get_mut(&id)?;
+        let mut env = std::mem::take(&mut app.env);
+        env.merge_restart(brought);
+        self.say_what_is_missing(id, &mut env);
+        let policy = env.to_policy(&self.settings.defaults);
+        if let Some(app) = self.apps.get_mut(&id) {
+            app.env = env;
+        }
+        Some(Box::new(policy))
     }
 
     /// Show a process to the hub, or hide it from it.

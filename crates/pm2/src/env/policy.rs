@@ -1,6 +1,6 @@
 //! From attributes to the rules of the supervisor, and from its view back to fields.
 
-use super::{Pm2Env, status_text};
+use super::{ExecMode, Pm2Env, status_text};
 use crate::js;
 use serde_json::Value;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub struct PolicyDefaults {
     pub shutdown_with_message: bool,
     /// PM2_GRACEFUL_LISTEN_TIMEOUT.
     pub listen_timeout: Duration,
+    /// PM2_GRACEFUL_TIMEOUT.
+    pub graceful_timeout: Duration,
     /// EXP_BACKOFF_RESET_TIMER.
     pub backoff_reset: Duration,
 }
@@ -29,6 +31,7 @@ impl Default for PolicyDefaults {
             kill_signal: policy.kill_signal,
             shutdown_with_message: false,
             listen_timeout: policy.listen_timeout,
+            graceful_timeout: policy.graceful_timeout,
             backoff_reset: policy.backoff_reset,
         }
     }
@@ -46,6 +49,7 @@ impl PolicyDefaults {
                 .unwrap_or(plain.kill_signal),
             shutdown_with_message: env("PM2_KILL_USE_MESSAGE").is_some_and(|v| !v.is_empty()),
             listen_timeout: ms("PM2_GRACEFUL_LISTEN_TIMEOUT").unwrap_or(plain.listen_timeout),
+            graceful_timeout: ms("PM2_GRACEFUL_TIMEOUT").unwrap_or(plain.graceful_timeout),
             backoff_reset: ms("EXP_BACKOFF_RESET_TIMER").unwrap_or(plain.backoff_reset),
         }
     }
@@ -78,6 +82,8 @@ impl Pm2Env {
                 .unwrap_or(defaults.shutdown_with_message)
                 || defaults.shutdown_with_message,
             backoff_reset: defaults.backoff_reset,
+            overlap: self.exec_mode() == ExecMode::Cluster,
+            graceful_timeout: defaults.graceful_timeout,
         }
     }
 
@@ -183,6 +189,7 @@ mod tests {
             status: supervisor::Status::WaitingRestart,
             pid: None,
             incarnation: None,
+            former: None,
             facts: supervisor::Facts {
                 restarts: 2,
                 exit_code: Some(0),

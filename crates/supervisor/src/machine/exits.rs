@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::launching::launch;
 use super::out::Out;
+use super::reloading::roll_back;
 use crate::process::{Process, State};
 use crate::{Event, Exit, Facts, Now, Policy, ProcId, Refusal};
 
@@ -11,14 +12,17 @@ use crate::{Event, Exit, Facts, Now, Policy, ProcId, Refusal};
 const SHORTAGE_WAIT: Duration = Duration::from_millis(100);
 
 pub(super) fn exited(out: &mut Out, now: Now, id: ProcId, process: &mut Process, exit: Exit) {
+    if process.is_being_replaced() && matches!(process.state, State::Launching { .. }) {
+        return roll_back(out, id, process, Some(exit));
+    }
     match &mut process.state {
         State::Errored { undead } => {
             *undead = None;
             process.facts.exit_code = Some(exit.code());
             out.changed(id);
         }
-        State::Stopping(stopping) if !stopping.exited => {
-            stopping.exited = true;
+        State::Stopping(stopping) if !stopping.ending.exited => {
+            stopping.ending.exited = true;
             process.facts.exit_code = Some(exit.code());
             if over_limit(&mut process.facts, &process.policy, now) {
                 out.notify(id, process, Event::RestartOverlimit);
@@ -72,8 +76,11 @@ pub(super) fn revive(out: &mut Out, now: Now, id: ProcId, process: &mut Process,
 
 pub(super) fn spawn_failed(out: &mut Out, now: Now, id: ProcId, process: &mut Process, transient: bool) {
     out.notify(id, process, Event::SpawnFailed);
+    if process.is_being_replaced() && matches!(process.state, State::Launching { .. }) {
+        return roll_back(out, id, process, None);
+    }
     match &mut process.state {
-        State::Stopping(stopping) => stopping.exited = true,
+        State::Stopping(stopping) => stopping.ending.exited = true,
         State::Launching { waiters, .. } => {
             let waiters = std::mem::take(waiters);
             process.state = State::Errored { undead: None };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::out::Out;
+use super::reloading::{end_former, retire};
 use super::stopping::begin_stop;
 use crate::process::{Process, Run, State};
 use crate::{Effect, Event, Facts, Goal, Incarnation, Now, ProcId, Refusal, Ticket};
@@ -50,7 +51,7 @@ pub(super) fn spawned(
     run: Run,
     waiters: Vec<Ticket>,
 ) {
-    if process.policy.wait_ready {
+    if process.policy.wait_ready || process.is_being_replaced() {
         let ready_by = Some(now.mono.after(process.policy.listen_timeout));
         process.state = State::Launching {
             run,
@@ -64,16 +65,36 @@ pub(super) fn spawned(
             ready_by: None,
             waiters: Vec::new(),
         };
-        online(out, id, process, run, waiters);
+        online(out, now, id, process, run, waiters);
     }
 }
 
 /// The process counts as up. The event comes before the status changes, as PM2's does.
-pub(super) fn online(out: &mut Out, id: ProcId, process: &mut Process, run: Run, waiters: Vec<Ticket>) {
+pub(super) fn online(
+    out: &mut Out,
+    now: Now,
+    id: ProcId,
+    process: &mut Process,
+    run: Run,
+    waiters: Vec<Ticket>,
+) {
     out.notify(id, process, Event::Online);
     process.state = State::Online { run };
+    if process.is_being_replaced() {
+        return retire(out, now, id, process, waiters);
+    }
     out.changed(id);
     out.reply_all(waiters, Ok(()));
+}
+
+/// What a launch waits for has come to be.
+pub(super) fn up(out: &mut Out, now: Now, id: ProcId, process: &mut Process) {
+    if let State::Launching { run, waiters, .. } = &mut process.state
+        && run.pid.is_some()
+    {
+        let (run, waiters) = (*run, std::mem::take(waiters));
+        online(out, now, id, process, run, waiters);
+    }
 }
 
 pub(super) fn start(out: &mut Out, now: Now, id: ProcId, process: &mut Process, ticket: Option<Ticket>) {
@@ -81,7 +102,7 @@ pub(super) fn start(out: &mut Out, now: Now, id: ProcId, process: &mut Process, 
         State::Online { .. } => Refusal::AlreadyOnline,
         State::Launching { .. } => Refusal::AlreadyStarted,
         State::Stopping(stopping) => Refusal::StillAlive {
-            pid: stopping.run.pid,
+            pid: stopping.ending.run.pid,
         },
         State::Errored { undead: Some(run) } => Refusal::StillAlive { pid: run.pid },
         State::Stopped | State::Errored { undead: None } | State::Waiting { .. } => {
@@ -101,6 +122,7 @@ pub(super) fn restart(out: &mut Out, now: Now, id: ProcId, process: &mut Process
         State::Launching { run, waiters, .. } => {
             let (run, superseded) = (*run, std::mem::take(waiters));
             out.reply_all(superseded, Err(Refusal::Superseded));
+            end_former(out, now, id, process);
             begin_stop(out, now, id, process, run, Goal::Restart, Vec::new(), waiter);
         }
         State::Online { run } | State::Errored { undead: Some(run) } => {

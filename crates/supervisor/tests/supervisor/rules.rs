@@ -3,143 +3,10 @@
 use std::time::Duration;
 
 use supervisor::{
-    Command, Effect, Event, Exit, Goal, Incarnation, Input, Mono, Now, Phase, Policy, ProcId, Refusal,
-    Status, Supervisor, Ticket,
+    Command, Effect, Event, Exit, Goal, Incarnation, Input, Phase, Policy, Refusal, Status, Supervisor,
 };
 
-const ID: ProcId = ProcId(0);
-
-/// A kind world: what is asked for happens at once.
-struct Story {
-    sup: Supervisor,
-    at: u64,
-    seen: Vec<(Event, Status)>,
-    replies: Vec<Result<(), Refusal>>,
-    signals: Vec<i32>,
-    asked: usize,
-    spawns: u32,
-    tree_round: Option<u32>,
-}
-
-impl Story {
-    fn of(policy: Policy) -> Self {
-        let mut story = Self {
-            sup: Supervisor::new(Incarnation(1)),
-            at: 1_000_000,
-            seen: Vec::new(),
-            replies: Vec::new(),
-            signals: Vec::new(),
-            asked: 0,
-            spawns: 0,
-            tree_round: None,
-        };
-        story.command(Command::Add {
-            id: ID,
-            policy: Box::new(policy),
-        });
-        story
-    }
-
-    fn now(&self) -> Now {
-        Now {
-            mono: Mono(self.at),
-            wall_ms: i64::try_from(self.at).unwrap_or(0),
-        }
-    }
-
-    fn command(&mut self, command: Command) {
-        let ticket = Some(Ticket(self.at * 100 + self.replies.len() as u64));
-        self.input(Input::Command { ticket, command });
-    }
-
-    fn input(&mut self, input: Input) {
-        let now = self.now();
-        self.sup.handle(now, input);
-        self.drain();
-    }
-
-    fn drain(&mut self) {
-        while let Some(effect) = self.sup.poll_effect() {
-            match effect {
-                Effect::Spawn { id, incarnation } => {
-                    self.spawns += 1;
-                    let now = self.now();
-                    self.sup.handle(
-                        now,
-                        Input::Spawned {
-                            id,
-                            incarnation,
-                            pid: 100 + self.spawns,
-                            channel: true,
-                        },
-                    );
-                }
-                Effect::Signal {
-                    signal, tree, round, ..
-                } => {
-                    self.signals.push(signal);
-                    self.tree_round = tree.then_some(round);
-                }
-                Effect::AskToStop { .. } => self.asked += 1,
-                Effect::Reply { result, .. } => self.replies.push(result),
-                Effect::Notify { event, status, .. } => self.seen.push((event, status)),
-                Effect::Changed(_) | Effect::Removed(_) => {}
-            }
-        }
-    }
-
-    fn life(&self) -> Incarnation {
-        self.sup
-            .view(ID)
-            .and_then(|view| view.incarnation)
-            .unwrap_or(Incarnation(0))
-    }
-
-    fn exit(&mut self, exit: Exit) {
-        let incarnation = self.life();
-        self.input(Input::Exited {
-            id: ID,
-            incarnation,
-            exit,
-        });
-    }
-
-    fn tree_gone(&mut self) {
-        // After its exit the view has no life any more; the round belongs to the life of the record.
-        let Some(Phase::Stopping(incarnation, _, _)) = self.sup.restorable(ID).map(|kept| kept.phase) else {
-            return;
-        };
-        if let Some(round) = self.tree_round {
-            self.input(Input::TreeGone {
-                id: ID,
-                incarnation,
-                round,
-            });
-        }
-    }
-
-    fn wait(&mut self, ms: u64) {
-        self.at += ms;
-        let now = self.now();
-        self.sup.handle_timeout(now);
-        self.drain();
-    }
-
-    fn status(&self) -> Option<Status> {
-        self.sup.view(ID).map(|view| view.status)
-    }
-
-    fn restarts(&self) -> u32 {
-        self.sup.view(ID).map_or(0, |view| view.facts.restarts)
-    }
-}
-
-fn quick(policy: Policy) -> Story {
-    Story::of(Policy {
-        treekill: false,
-        ..policy
-    })
-}
+use crate::story::{ID, Story, living, quick};
 
 #[test]
 fn a_start_is_online_at_once_and_answers() {
@@ -469,7 +336,14 @@ fn an_adopted_process_keeps_its_life_and_its_counters() {
     };
     let life = first.life();
     let mut second = Supervisor::new(Incarnation(1));
-    assert!(second.adopt(first.now(), ID, Policy::default(), kept, Some((life, 102, true))));
+    assert!(second.adopt(
+        first.now(),
+        ID,
+        Policy::default(),
+        None,
+        kept,
+        &[living(life, 102)]
+    ));
     let Some(view) = second.view(ID) else {
         panic!("no view")
     };
@@ -504,7 +378,14 @@ fn an_adopted_stop_is_begun_anew() {
     assert!(matches!(kept.phase, Phase::Stopping(_, _, Goal::Stop)));
     let life = story.life();
     let mut second = Supervisor::new(Incarnation(1));
-    assert!(second.adopt(story.now(), ID, Policy::default(), kept, Some((life, 101, true))));
+    assert!(second.adopt(
+        story.now(),
+        ID,
+        Policy::default(),
+        None,
+        kept,
+        &[living(life, 101)]
+    ));
     let again =
         std::iter::from_fn(|| second.poll_effect()).any(|effect| matches!(effect, Effect::Signal { .. }));
     assert!(again);

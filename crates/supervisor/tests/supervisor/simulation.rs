@@ -4,7 +4,7 @@ use crate::world::World;
 
 #[test]
 fn random_lives_keep_the_promises() {
-    let (mut crashes, mut answered) = (0, 0);
+    let (mut crashes, mut answered, mut reloaded, mut rolled_back) = (0, 0, 0, 0);
     for seed in 0..2_000 {
         let mut world = World::new(seed);
         for _ in 0..250 {
@@ -16,8 +16,12 @@ fn random_lives_keep_the_promises() {
         world.come_to_rest();
         crashes += world.crashes;
         answered += world.answered;
+        reloaded += world.reloaded;
+        rolled_back += world.rolled_back;
     }
     // The simulation is worth something only if it reaches these corners.
     assert!(crashes > 500, "{crashes} deaths of the shell");
     assert!(answered > 50_000, "{answered} replies");
+    assert!(reloaded > 1_000, "{reloaded} lives retired");
+    assert!(rolled_back > 500, "{rolled_back} reloads undone");
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use supervisor::{
-    Command, Effect, Exit, Incarnation, Input, Mono, Now, Policy, ProcId, Refusal, Restored, Supervisor,
-    Ticket,
+    Command, Effect, Event, Exit, Incarnation, Input, Living, Mono, Now, Policy, ProcId, Refusal, Restored,
+    Supervisor, Ticket,
 };
 
 /// SplitMix64: the whole run follows from one seed.
@@ -47,6 +47,8 @@ pub(crate) struct World {
     wall_offset: i64,
     children: BTreeMap<Incarnation, Child>,
     records: BTreeMap<ProcId, (Policy, Restored)>,
+    /// The rules of each life, as the shell keeps them.
+    rules: BTreeMap<Incarnation, Policy>,
     /// What is on its way to the supervisor, by arrival.
     mail: BTreeMap<(u64, u64), Input>,
     mail_number: u64,
@@ -58,6 +60,9 @@ pub(crate) struct World {
     last_incarnation: u64,
     pub(crate) calm: bool,
     pub(crate) crashes: u64,
+    /// Reloads whose new life came up, and those whose new life did not.
+    pub(crate) reloaded: u64,
+    pub(crate) rolled_back: u64,
 }
 
 const IDS: u64 = 4;
@@ -72,6 +77,7 @@ impl World {
             wall_offset: 1_700_000_000_000,
             children: BTreeMap::new(),
             records: BTreeMap::new(),
+            rules: BTreeMap::new(),
             mail: BTreeMap::new(),
             mail_number: 0,
             next_ticket: 0,
@@ -81,6 +87,8 @@ impl World {
             last_incarnation: 0,
             calm: false,
             crashes: 0,
+            reloaded: 0,
+            rolled_back: 0,
         }
     }
 
@@ -122,6 +130,8 @@ impl World {
             wait_ready: dice.one_in(3),
             treekill: !dice.one_in(3),
             shutdown_with_message: dice.one_in(4),
+            overlap: dice.one_in(2),
+            graceful_timeout: Duration::from_millis(dice.roll(5_000)),
             ..Policy::default()
         }
     }
@@ -129,7 +139,7 @@ impl World {
     /// A user does something.
     pub(crate) fn meddle(&mut self) {
         let id = ProcId(u32::try_from(self.dice.roll(IDS)).unwrap_or(0));
-        let command = match self.dice.roll(9) {
+        let command = match self.dice.roll(11) {
             0 | 1 => {
                 let policy = self.policy();
                 Command::Add {
@@ -140,7 +150,7 @@ impl World {
             2 => Command::Start(id),
             3 | 4 => Command::Stop(id),
             5 => Command::Restart { id, policy: None },
-            6 => Command::Reload { id, policy: None },
+            6 | 9 | 10 => self.reload(id),
             7 => Command::Delete(id),
             _ => Command::Reset(id),
         };
@@ -161,6 +171,16 @@ impl World {
         let now = self.now();
         self.sup.handle(now, Input::Command { ticket, command });
         self.carry_out();
+    }
+
+    /// Sometimes with new rules.
+    fn reload(&mut self, id: ProcId) -> Command {
+        let policy = self.dice.one_in(2).then(|| Box::new(self.policy()));
+        Command::Reload {
+            id,
+            policy,
+            soft: self.dice.one_in(3),
+        }
     }
 
     /// Let time pass until something is due (at most `most`), and tell it.
@@ -299,6 +319,24 @@ impl World {
                     child.dies_at = child.dies_at.min(at + 20);
                 }
             }
+            Effect::Retire { id, incarnation } => {
+                // While the shell carries this out it may have begun to end that life for good.
+                let known = self.sup.lives(id).any(|life| life == incarnation);
+                assert!(known, "seed {}: not what a reload replaces", self.seed);
+                // It finishes what it has begun, closes its channel, and most then end by themselves.
+                let at = self.at;
+                let (work, deaf) = (self.dice.roll(4_000), self.dice.one_in(3));
+                if let Some(child) = self.children.get_mut(&incarnation)
+                    && !child.deaf
+                {
+                    if !deaf {
+                        child.dies_at = child.dies_at.min(at + work);
+                    }
+                    self.mail_number += 1;
+                    let closed = Input::ChannelClosed { id, incarnation };
+                    self.mail.insert((at + work, self.mail_number), closed);
+                }
+            }
             Effect::Reply { ticket, result } => {
                 assert!(
                     self.waiting.remove(&ticket),
@@ -307,10 +345,21 @@ impl World {
                 );
                 self.answered += u64::from(result != Err(Refusal::Superseded));
             }
-            Effect::Notify { .. } => {}
+            Effect::Notify { id, event, .. } => {
+                let replaces = self.sup.view(id).is_some_and(|view| view.former.is_some());
+                self.reloaded += u64::from(event == Event::Online && replaces);
+                if let Event::ReloadFailed { .. } = event {
+                    self.rolled_back += 1;
+                    let kept = self.sup.lives(id).next().and_then(|life| self.rules.get(&life));
+                    assert_eq!(self.sup.policy(id), kept, "seed {}: rules of {id:?}", self.seed);
+                    assert_eq!(self.sup.view(id).and_then(|view| view.former), None);
+                }
+            }
             Effect::Changed(id) => {
                 if let (Some(restored), Some(policy)) = (self.sup.restorable(id), self.sup.policy(id)) {
                     self.records.insert(id, (policy.clone(), restored));
+                    self.rules
+                        .extend(self.sup.lives(id).next().map(|life| (life, policy.clone())));
                 }
             }
             Effect::Removed(id) => {
@@ -368,10 +417,12 @@ impl World {
             tree_gone_at: self.at + self.dice.roll(3_000),
         };
         self.children.insert(incarnation, child);
+        let reloading = self.sup.view(id).is_some_and(|view| view.former.is_some());
         assert!(
-            self.living(id) <= 1,
-            "seed {seed} at {}: two lives of {id:?}",
-            self.at
+            self.living(id) <= 1 + usize::from(reloading),
+            "seed {seed} at {}: {} lives of {id:?}",
+            self.at,
+            self.living(id)
         );
         let channel = self.dice.one_in(2);
         self.post(Input::Spawned {
@@ -382,6 +433,9 @@ impl World {
         });
         if self.dice.one_in(2) {
             self.post(Input::Ready { id, incarnation });
+        }
+        if self.dice.one_in(2) {
+            self.post(Input::Listening { id, incarnation });
         }
         if self.dice.one_in(5) {
             self.post(Input::ChannelClosed { id, incarnation });
@@ -408,13 +462,20 @@ impl World {
         self.sup.reserve(Incarnation(self.last_incarnation));
         let now = self.now();
         for (id, (policy, restored)) in self.records.clone() {
-            let alive = self
+            let alive: Vec<_> = self
                 .children
                 .iter()
                 .filter(|(_, child)| child.id == id)
-                .max_by_key(|(incarnation, _)| **incarnation)
-                .map(|(incarnation, child)| (*incarnation, child.pid, false));
-            assert!(self.sup.adopt(now, id, policy, restored, alive));
+                .map(|(incarnation, child)| Living {
+                    incarnation: *incarnation,
+                    pid: child.pid,
+                    channel: incarnation.0 % 2 == 0,
+                })
+                .collect();
+            let former = restored
+                .former
+                .and_then(|life| self.rules.get(&life.incarnation).cloned());
+            assert!(self.sup.adopt(now, id, policy, former, restored, &alive));
         }
         let ended: Vec<_> = self
             .children
@@ -460,6 +521,7 @@ impl World {
             let Some(view) = self.sup.view(id) else {
                 panic!("seed {seed}: {id:?} has no view")
             };
+            assert_eq!(view.former, None, "seed {seed}: the reload of {id:?} never ends");
             let alive: Vec<_> = self
                 .children
                 .iter()

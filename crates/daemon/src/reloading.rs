@@ -1,0 +1,87 @@
+//! Reload: what the supervisor's decisions mean for the entry, the bus and the log.
+
+use pm2::Object;
+use serde_json::Value;
+use supervisor::{Command, Exit, Incarnation, ProcId, Refusal, Status};
+
+use crate::jobs::JobId;
+use crate::journal::Level;
+use crate::owner::{Daemon, exit_line};
+
+impl Daemon {
+    /// Replace the present life with one that has what the caller brought.
+    pub(crate) fn reload(&mut self, id: ProcId, brought: &Object, soft: bool, job: JobId) {
+        let view = self.sup.view(id);
+        if view.is_some_and(|view| view.former.is_some()) {
+            // What this caller brought must not get into the reload that is under way.
+            let ticket = self.jobs.ticket(job, id);
+            return self.settle_ticket(ticket, Err(Refusal::ReloadInProgress));
+        }
+        if view.is_some_and(|view| view.status == Status::Online)
+            && let Some(app) = self.apps.get_mut(&id)
+        {
+            app.former_env = Some(app.env.clone());
+        }
+        let policy = self.take_in(id, brought);
+        self.command_for(job, id, Command::Reload { id, policy, soft });
+    }
+
+    /// Once a reload is over (or was a restart), there is nothing to go back to.
+    pub(crate) fn forget_former_env(&mut self, id: ProcId) {
+        if let Some(app) = self.apps.get_mut(&id)
+            && self.sup.view(id).is_none_or(|view| view.former.is_none())
+        {
+            app.former_env = None;
+        }
+    }
+
+    /// Take a life out of service. A child that shares its sockets through this daemon gets no more connections and is asked to
+    /// disconnect; any other is ended by the signal that follows.
+    pub(crate) fn retire(&mut self, incarnation: Incarnation) {
+        let label = self.label(incarnation);
+        self.say(Level::Log, &format!("App [{label}] is being retired"));
+    }
+
+    /// The new life did not come up: the entry is again what it was.
+    pub(crate) fn reload_failed(&mut self, id: ProcId, exit: Option<Exit>) {
+        let pid = self.pid_of(id);
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        if let Some(former) = app.former_env.take() {
+            app.env = former;
+        }
+        let label = format!("{}:{}", app.env.name(), id.0);
+        if let Some(path) = app.env.pid_path() {
+            self.disk.write(path, pid.to_string(), 0o644);
+        }
+        let how = exit.map_or_else(
+            || "could not be started".to_owned(),
+            |exit| match exit {
+                Exit::Code(code) => format!("ended with code {code} before it was up"),
+                Exit::Signal(signal) => format!(
+                    "was ended by {} before it was up",
+                    os::signal::name(signal).unwrap_or("a realtime signal")
+                ),
+                Exit::Unknown => "ended before it was up".to_owned(),
+            },
+        );
+        self.say(
+            Level::Error,
+            &format!("App [{label}]: the reload failed, its new instance {how}; the former one (pid {pid}) serves on"),
+        );
+    }
+
+    /// The life that a reload replaced has ended. The bus hears of it twice, as of any stop, under the name that PM2 parks it by.
+    pub(crate) fn former_ended(&mut self, id: ProcId, exit: Exit) {
+        let parked = format!("_old_{}", id.0);
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        let line = exit_line(&format!("{}:{parked}", app.env.name()), exit);
+        let mut shown = app.former_env.clone().unwrap_or_else(|| app.env.clone());
+        shown.set("pm_id", Value::from(parked));
+        shown.set("exit_code", exit.code());
+        self.say(Level::Log, &line);
+        for status in [Status::Stopping, Status::Stopped] {
+            shown.set("status", pm2::env::status_text(status));
+            self.publish_entry("exit", false, &shown);
+        }
+    }
+}
