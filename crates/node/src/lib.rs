@@ -1,13 +1,15 @@
 //! Speaks Node: the IPC channel between a Node child and its parent.
 //!
 //! [`frame`] cuts the byte stream of the channel into JSON lines and writes lines that Node accepts; [`message`] says what a
-//! child's line means. Pure: the descriptors, their queues and the sending belong to the caller.
+//! child's line means, [`internal`] what one of Node's own means; [`cluster`] is the primary of Node's cluster. Pure: the descriptors, their queues and the sending belong to the caller.
 //!
 //! Any program may take part by writing JSON lines to the descriptor named in [`CHANNEL_FD`], not Node alone.
 //!
 //! This crate never touches a descriptor, never panics on what a child wrote, and never lets out a line that could kill one.
 
+pub mod cluster;
 pub mod frame;
+pub mod internal;
 pub mod message;
 
 /// Variable that tells the child the number of its channel's descriptor.

@@ -1,6 +1,7 @@
 //! What a line from a child means, and the messages that go to one.
 
 use crate::frame::{WriteError, encode_message, is_internal};
+use crate::internal::{self, Internal};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -32,7 +33,7 @@ pub enum ChildMessage {
     /// Anything else: published as `process:msg`.
     Raw(Value),
     /// One of Node's own messages: never published.
-    Internal(Value),
+    Internal(Internal),
 }
 
 /// An action that an app offers.
@@ -54,6 +55,9 @@ pub struct BadLine {
 
 /// What a line means.
 pub fn classify(line: &[u8]) -> Result<ChildMessage, BadLine> {
+    if let Some(internal) = internal::recognise(line) {
+        return Ok(ChildMessage::Internal(internal));
+    }
     let value: Value = serde_json::from_slice(line).map_err(|e| BadLine {
         reason: e.to_string(),
     })?;
@@ -63,7 +67,7 @@ pub fn classify(line: &[u8]) -> Result<ChildMessage, BadLine> {
 /// What a value means.
 pub fn classify_value(value: Value) -> ChildMessage {
     if is_internal(&value) {
-        return ChildMessage::Internal(value);
+        return ChildMessage::Internal(internal::from_value(value));
     }
     let Value::Object(mut map) = value else {
         return if value == "ready" {
@@ -207,7 +211,16 @@ mod tests {
             },
         );
         let internal = json!({ "cmd": "NODE_CLUSTER", "act": "online", "seq": 0 });
-        check(internal.clone(), &ChildMessage::Internal(internal));
+        let online = |dialect| {
+            let kind = internal::Kind::Cluster(internal::FromWorker::Online);
+            ChildMessage::Internal(Internal { dialect, kind })
+        };
+        check(internal, &online(internal::Dialect::Node));
+        // The same in another order of its fields.
+        check(
+            json!({ "seq": 0, "act": "online", "cmd": "NODE_CLUSTER" }),
+            &online(internal::Dialect::Node),
+        );
     }
 
     #[test]
