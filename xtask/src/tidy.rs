@@ -24,9 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("cli", &["config", "pm2", "logs", "os"]),
     ("hub", &["wire", "pm2"]),
+    ("serve", &[]),
     (
         "pilothouse",
-        &["agent", "cli", "daemon", "hub", "keeper", "os", "pm2"],
+        &["agent", "cli", "daemon", "hub", "keeper", "os", "pm2", "serve"],
     ),
     ("xtask", &[]),
 ];

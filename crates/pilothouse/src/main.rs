@@ -35,6 +35,10 @@ fn main() -> ExitCode {
             tell_panics("daemon");
             be_daemon()
         }
+        "static-server" => {
+            tell_panics("static-server");
+            be_static_server()
+        }
         "hub" => {
             tell_panics("hub");
             let filter = tracing_subscriber::EnvFilter::try_from_env("PILOTHOUSE_LOG");
@@ -98,6 +102,14 @@ fn be_daemon() -> anyhow::Result<ExitCode> {
         respawn: Respawn { exe, argv },
         ready,
     }))
+}
+
+/// `static-server`: an app that `serve` starts; its configuration is in `PM2_SERVE_*`.
+fn be_static_server() -> anyhow::Result<ExitCode> {
+    let cwd = env::current_dir().context("finding the working directory")?;
+    let options = serve::Options::from_env(|name| env::var(name).ok(), &cwd)?;
+    serve::run(options)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn home_at(root: &Path) -> Home {

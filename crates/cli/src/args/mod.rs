@@ -23,6 +23,7 @@ pub(crate) enum Verb {
     StartOrRestart,
     StartOrReload,
     Scale,
+    Serve,
     List,
     Jlist,
     Prettylist,

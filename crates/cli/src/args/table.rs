@@ -258,6 +258,21 @@ const LOGS: &[Opt] = &[
     maybe(None, "highlight", "text", "highlight this text"),
 ];
 
+const SERVE: &[Opt] = &[
+    value(None, "port", "n", "port to listen on, default 8080"),
+    value(None, "host", "address", "address to listen on, default all"),
+    switch(None, "spa", "answer what is not there with index.html"),
+    switch(None, "ftp", "list folders that have no index.html"),
+    value(None, "basic-auth-username", "name", "ask visitors for this name"),
+    value(
+        None,
+        "basic-auth-password",
+        "word",
+        "ask visitors for this password",
+    ),
+    maybe(None, "monitor", "app", "accepted, without effect"),
+];
+
 const LINK: &[Opt] = &[value(None, "info-node", "url", "address of the hub")];
 
 const fn verb(
@@ -345,6 +360,16 @@ pub(crate) const VERBS: &[Entry] = &[
         "<name> <n>",
         "run n instances, or +n more",
         Names::Apps,
+    ),
+    with(
+        verb(
+            Verb::Serve,
+            &["serve", "expose"],
+            "[path] [port]",
+            "serve a folder over HTTP",
+            Names::Files,
+        ),
+        SERVE,
     ),
     verb(
         Verb::List,

@@ -1,6 +1,6 @@
 //! Actions on the apps of a configuration file.
 
-use super::{Action, Machine, make_folders, readable, tell};
+use super::{Action, Machine, make_folders, readable, site, tell};
 use crate::client::Client;
 use crate::context::{Context, var};
 use crate::failure::Failure;
@@ -35,12 +35,12 @@ pub(crate) fn config_source(target: &str) -> Option<Source> {
     config::recognise(target).map(|_| Source::File(target.to_owned()))
 }
 
-fn load(context: &Context<'_>, source: &Source) -> Result<Loaded, Failure> {
+fn load(source: &Source) -> Result<Loaded, Failure> {
     let options = config::Options {
         node: Machine.find_program("node"),
         ..config::Options::default()
     };
-    let loaded = match source {
+    let mut loaded = match source {
         Source::File(path) => config::load(path.as_ref(), &options)?,
         Source::Stdin => {
             let mut text = String::new();
@@ -52,10 +52,8 @@ fn load(context: &Context<'_>, source: &Source) -> Result<Loaded, Failure> {
             config::load_stdin(&text, &options)?
         }
     };
-    if !loaded.static_sites.is_empty() {
-        context
-            .console
-            .warn("the file's `static` section is not served; name a web server as an app instead");
+    for section in &loaded.static_sites {
+        loaded.apps.push(site::app_of(section)?);
     }
     Ok(loaded)
 }
@@ -67,7 +65,7 @@ pub(crate) fn act_on_file(
     action: Action,
     source: &Source,
 ) -> Result<(), Failure> {
-    let loaded = load(context, source)?;
+    let loaded = load(source)?;
     let list = client.table_list()?;
     if matches!(action, Action::Stop | Action::Delete) {
         return end(context, client, action, &loaded, &list);
@@ -81,7 +79,14 @@ pub(crate) fn act_on_file(
     let mut known: Vec<Checked> = Vec::new();
     let mut fresh: Vec<Checked> = Vec::new();
     for raw in chosen(context, &loaded.apps) {
-        let app = check(with_options(context, raw)?, &caller, &Machine)?;
+        let mut raw = with_options(context, raw)?;
+        if site::is_site(&raw) {
+            // Its name would come from the script, which is about to become this program.
+            let name = name_of(&raw).unwrap_or_default();
+            raw.insert("name".into(), name.into());
+            site::run_server(&mut raw)?;
+        }
+        let app = check(raw, &caller, &Machine)?;
         if list.iter().any(|p| p.name == app.name()) {
             known.push(app);
         } else {
@@ -100,6 +105,25 @@ pub(crate) fn act_on_file(
         names.join(", ")
     ));
     launch(context, client, &fresh, &caller, &origin)
+}
+
+/// Starts one app that a verb has put together, or restarts it with what holds now.
+pub(crate) fn start_or_restart(
+    context: &Context<'_>,
+    client: &mut Client,
+    app: Checked,
+    list: &[Process],
+) -> Result<(), Failure> {
+    let caller = context.caller();
+    let origin = Origin::File {
+        env_name: None,
+        deploy: None,
+    };
+    if list.iter().any(|p| p.name == app.name()) && !context.typed.on("force") {
+        again(context, client, Action::Restart, &app, &caller, &origin, list)
+    } else {
+        launch(context, client, &[app], &caller, &origin)
+    }
 }
 
 /// Stop and delete go by name, and are content when nothing is there.

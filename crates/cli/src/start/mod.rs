@@ -4,9 +4,10 @@
 mod facts;
 mod file;
 mod options;
+pub(crate) mod site;
 
 pub(crate) use facts::Machine;
-pub(crate) use file::{Source, act_on_file, config_source};
+pub(crate) use file::{Source, act_on_file, config_source, start_or_restart};
 pub(crate) use options::options;
 
 use crate::context::Context;

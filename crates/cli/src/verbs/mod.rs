@@ -13,6 +13,7 @@ mod lookup;
 mod monitor;
 mod reload;
 mod scale;
+mod serve;
 mod signal;
 mod start;
 
@@ -39,6 +40,7 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Delete => act::delete(context),
         Verb::Reload => reload::reload(context),
         Verb::Scale => scale::scale(context),
+        Verb::Serve => serve::serve(context),
         Verb::List => list::list(context),
         Verb::Jlist => list::jlist(context),
         Verb::Prettylist => list::prettylist(context),
