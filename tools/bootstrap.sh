@@ -65,7 +65,8 @@ rust_fresh() {
 need_rust() {
     rust_fresh && return
     if ! have rustup; then
-        system rustup || true
+        # Without the certificates rustup can't reach where toolchains are kept.
+        system rustup ca-certificates || true
     fi
     if have rustup; then
         say "Installing the stable Rust toolchain with rustup"
@@ -90,7 +91,7 @@ need_node() {
         npm install --silent --no-save --prefix target/tools node@22 >/dev/null || true
     fi
     node_fresh || lacking "Node.js $MIN_NODE or newer with npm (builds the dashboard)" \
-        "https://nodejs.org, or your package manager if it has that version"
+        "Debian 13, Ubuntu 25.04 or newer: apt-get install nodejs npm    elsewhere: https://nodejs.org"
 }
 
 need_python() {
