@@ -51,8 +51,8 @@ export class Dashboard {
     return dashboard;
   }
 
-  async signIn(password = owner.password) {
-    await this.page.getByLabel(/e-mail or user name/i).fill(owner.email);
+  async signIn(password = owner.password, email = owner.email) {
+    await this.page.getByLabel(/e-mail or user name/i).fill(email);
     await this.page.getByLabel(/^password/i).fill(password);
     await this.page.getByRole('button', { name: /sign in/i }).click();
   }

@@ -80,20 +80,28 @@ export class Hub {
     return this.stderrText;
   }
 
-  /** Logs in with the owner's password; the access token is kept for `api`. */
-  async login(): Promise<{ access_token: string; refresh_token: string }> {
+  /** Logs somebody in, as a program does. */
+  async grant(person: {
+    email: string;
+    password: string;
+  }): Promise<{ access_token: string; refresh_token: string }> {
     const reply = await fetch(`${this.facts.url}/api/oauth/token`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({
         grant_type: 'password',
         client_id: 'e2e',
-        username: owner.email,
-        password: owner.password,
+        username: person.email,
+        password: person.password,
       }),
     });
     if (!reply.ok) throw new Error(`login: ${reply.status} ${await reply.text()}`);
-    const tokens = await reply.json();
+    return reply.json();
+  }
+
+  /** Logs in with the owner's password; the access token is kept for `api`. */
+  async login(): Promise<{ access_token: string; refresh_token: string }> {
+    const tokens = await this.grant(owner);
     this.token = tokens.access_token;
     return tokens;
   }

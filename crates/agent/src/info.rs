@@ -27,6 +27,11 @@ pub enum LinkStatus {
         /// What the hub said.
         reason: String,
     },
+    /// The hub knows the keys but has no place for this server; asked again twice a minute.
+    Pending {
+        /// What the hub said.
+        reason: String,
+    },
     /// Ended.
     Stopped,
 }
@@ -34,7 +39,10 @@ pub enum LinkStatus {
 impl LinkStatus {
     /// Whether the hub has spoken, or never will.
     pub fn is_settled(&self) -> bool {
-        matches!(self, Self::Linked | Self::Refused { .. } | Self::Stopped)
+        matches!(
+            self,
+            Self::Linked | Self::Refused { .. } | Self::Pending { .. } | Self::Stopped
+        )
     }
 
     /// Whether data flows.
@@ -51,6 +59,7 @@ impl std::fmt::Display for LinkStatus {
             Self::Linked => f.write_str("linked"),
             Self::Waiting { cause, .. } => write!(f, "not connected, trying again: {cause}"),
             Self::Refused { reason } => write!(f, "refused by the hub: {reason}"),
+            Self::Pending { reason } => write!(f, "waiting for a place: {reason}"),
             Self::Stopped => f.write_str("stopped"),
         }
     }

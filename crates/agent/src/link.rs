@@ -22,6 +22,8 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(15);
 pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// Between two questions whether a refusal still holds.
 pub const RECHECK_EVERY: Duration = Duration::from_secs(60);
+/// The same while the hub has no place: one that is freed is to be taken within a minute.
+pub const PENDING_EVERY: Duration = Duration::from_secs(25);
 /// A link must have held this long before its end is answered with the shortest pause again.
 pub const STABLE_AFTER: Duration = Duration::from_secs(10);
 
@@ -70,6 +72,8 @@ pub enum State {
     Refused {
         /// What it said.
         reason: String,
+        /// Good keys, but no place at present.
+        pending: bool,
         /// When it is asked again.
         until: Moment,
     },
@@ -200,7 +204,7 @@ impl Link {
                 if self.conn() == Some(conn) {
                     match error {
                         OpenError::Status(status @ (401 | 403), said) => {
-                            self.refused(now, refusal(status, &said));
+                            self.refused(now, refusal(status, &said), false);
                         }
                         OpenError::Status(status, said) => self.wait(now, answered(status, &said)),
                         OpenError::Failed(cause) => self.wait(now, cause),
@@ -223,7 +227,7 @@ impl Link {
                     self.drop_conn("refused by the hub");
                     match code {
                         RefuseCode::Unavailable => self.wait(now, said),
-                        _ => self.refused(now, said),
+                        _ => self.refused(now, said, code == RefuseCode::Pending),
                     }
                 }
             }
@@ -292,9 +296,14 @@ impl Link {
         self.enter(State::Waiting { until, cause });
     }
 
-    fn refused(&mut self, now: Moment, reason: String) {
-        let until = now + RECHECK_EVERY + self.draw(RECHECK_EVERY / 10);
-        self.enter(State::Refused { reason, until });
+    fn refused(&mut self, now: Moment, reason: String, pending: bool) {
+        let every = if pending { PENDING_EVERY } else { RECHECK_EVERY };
+        let until = now + every + self.draw(every / 10);
+        self.enter(State::Refused {
+            reason,
+            pending,
+            until,
+        });
     }
 
     fn drop_conn(&mut self, why: &str) {

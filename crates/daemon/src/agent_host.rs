@@ -357,6 +357,7 @@ impl AgentHost {
             LinkStatus::Linked => ("linked", None, None),
             LinkStatus::Waiting { cause, retry_in_ms } => ("waiting", Some(cause), Some(retry_in_ms)),
             LinkStatus::Refused { reason } => ("refused", Some(reason), None),
+            LinkStatus::Pending { reason } => ("pending", Some(reason), None),
             LinkStatus::Stopped => ("stopped", None, None),
         };
         json!({

@@ -16,7 +16,12 @@ export interface Bucket {
   readonly plan: string;
   /** Where agents link to: the root of this hub as they must name it. */
   readonly endpoint: string;
+  /** Seconds of silence. */
   readonly offlineAfter: number;
+  /** A server that goes offline is forgotten. */
+  readonly deleteOffline: boolean;
+  /** Servers that may be linked; 0 sets no limit. */
+  readonly maxServers: number;
 }
 
 const RANK: Readonly<Record<Role, number>> = { user: 0, developer: 1, admin: 2, owner: 3 };
@@ -34,7 +39,8 @@ export function readBucket(v: unknown): Bucket | null {
   const id = str(d._id) || str(d.id);
   if (id === '') return null;
   const endpoints = dict(dict(d.node).endpoints);
-  const after = Number(dict(d.configuration).offline_after ?? 120);
+  const after = Number(d.offline_after ?? 120);
+  const most = Number(d.max_servers ?? 0);
   return {
     id,
     name: str(d.name) || id,
@@ -44,6 +50,8 @@ export function readBucket(v: unknown): Bucket | null {
     plan: str(dict(d.credits).offer_type) || str(dict(d.payment).offer_type) || 'unlimited',
     endpoint: str(endpoints.web),
     offlineAfter: Number.isFinite(after) && after > 0 ? after : 120,
+    deleteOffline: d.delete_offline === true,
+    maxServers: Number.isFinite(most) && most > 0 ? most : 0,
   };
 }
 

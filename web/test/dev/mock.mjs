@@ -25,7 +25,10 @@ const BUCKET = {
   node: { endpoints: { web: `http://127.0.0.1:${PORT}` } },
   credits: { offer_type: 'unlimited' },
   payment: { offer_type: 'unlimited' },
-  configuration: { offline_after: 120 },
+  configuration: {},
+  offline_after: 120,
+  delete_offline: false,
+  max_servers: 0,
 };
 const SECOND = {
   ...BUCKET,

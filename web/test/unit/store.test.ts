@@ -258,6 +258,8 @@ describe('buckets', () => {
       plan: 'pro_4',
       endpoint: 'http://h',
       offlineAfter: 120,
+      deleteOffline: false,
+      maxServers: 0,
     });
     expect(readBucket({})).toBeNull();
     expect(readBucket(null)).toBeNull();

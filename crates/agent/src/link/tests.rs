@@ -69,7 +69,7 @@ fn wrong_keys_are_asked_about_again_once_a_minute() {
         S(0),
         Input::OpenFailed(ConnId(1), OpenError::Status(401, String::new())),
     );
-    let State::Refused { reason, until } = link.state().clone() else {
+    let State::Refused { reason, until, .. } = link.state().clone() else {
         panic!("{:?}", link.state())
     };
     assert_eq!(reason, "the hub does not know these keys");
@@ -111,6 +111,17 @@ fn a_refusal_on_the_socket_closes_it() {
         assert_eq!(matches!(link.state(), State::Refused { .. }), refused, "{code:?}");
         assert!(matches!(effects(&mut link)[0], Effect::Close(ConnId(1), _)));
     }
+}
+
+#[test]
+fn a_freed_place_is_asked_for_within_half_a_minute() {
+    let mut link = linked();
+    link.handle(
+        S(1),
+        Input::Refused(ConnId(1), RefuseCode::Pending, "full".into()),
+    );
+    assert!(matches!(link.state(), State::Refused { pending: true, .. }));
+    assert!(link.next_deadline().unwrap() <= S(31));
 }
 
 #[test]

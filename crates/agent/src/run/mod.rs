@@ -448,21 +448,30 @@ impl Agent {
                     retry_in_ms,
                 }
             }
-            State::Refused { reason, until } => {
+            State::Refused {
+                reason,
+                pending,
+                until,
+            } => {
                 let wait = until.saturating_sub(now).as_secs();
                 self.journal.line(format!(
                     "refused by {}: {reason}; asking again in {wait} s",
                     self.address.host_port
                 ));
-                LinkStatus::Refused {
-                    reason: reason.clone(),
+                let reason = reason.clone();
+                if *pending {
+                    LinkStatus::Pending { reason }
+                } else {
+                    LinkStatus::Refused { reason }
                 }
             }
             State::Stopped => LinkStatus::Stopped,
         };
         match status {
             LinkStatus::Linked => self.sampling.wanted = true,
-            LinkStatus::Refused { .. } | LinkStatus::Stopped => self.sampling.wanted = false,
+            LinkStatus::Refused { .. } | LinkStatus::Pending { .. } | LinkStatus::Stopped => {
+                self.sampling.wanted = false
+            }
             _ => {}
         }
         self.status.send_replace(status);

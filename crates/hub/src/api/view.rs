@@ -60,6 +60,8 @@ pub(crate) fn bucket(bucket: &Bucket, role: Role, invitations: &[Invitation], or
         "plan": bucket.plan,
         "offline_after": bucket.offline_after_s,
         "delete_offline": bucket.delete_offline,
+        // 0, as it is set: clients compare numbers more safely than nulls.
+        "max_servers": bucket.max_servers.unwrap_or(0),
         "created_at": iso(bucket.created_ms),
     })
 }

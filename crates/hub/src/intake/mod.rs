@@ -18,6 +18,15 @@ const READ_BUFFER: usize = 8 * 1024;
 /// Bytes that it collects before it writes.
 const WRITE_BUFFER: usize = 8 * 1024;
 
+/// Why one server more is not taken, in words for the one who links it.
+fn no_place(limit: Option<u32>) -> String {
+    format!(
+        "this bucket takes {} servers and has as many: delete one in its settings or have the limit raised; this server then \
+         links by itself",
+        limit.unwrap_or_default()
+    )
+}
+
 /// The doors.
 pub fn router() -> Router<AppState> {
     ours::router().merge(pm2::router())

@@ -54,6 +54,7 @@ pub(super) enum Admission {
     Joined(Joined),
     Wait,
     Hidden,
+    NoPlace,
 }
 
 /// Everything a link must bring.
@@ -273,6 +274,12 @@ impl Actor {
             Decision::Hidden(server) => {
                 self.bucket.turned_away(now, server);
                 return Admission::Hidden;
+            }
+            Decision::NoPlace => {
+                let hostname = arrival.facts.as_ref().map_or("", |facts| &facts.hostname);
+                self.bucket
+                    .turned_back(now, &arrival.name, hostname, arrival.kind);
+                return Admission::NoPlace;
             }
         };
         if arrival.kind == AgentKind::Pilothouse {

@@ -12,6 +12,7 @@ use super::model::{AgentKind, LinkId, Millis, Object, ServerFacts, ServerId, Ser
 use super::server::{Effect, Identity, Link, Report, Server};
 use super::stored::{StoredError, StoredServer};
 use super::view;
+use super::waiting::Waiting;
 use crate::plans::{self, Candidate, Plan};
 
 /// No data for so long: offline, unless the bucket says otherwise.
@@ -28,6 +29,8 @@ pub struct Settings {
     pub offline_after: Millis,
     /// A server that goes offline is forgotten: for hosts that come and go.
     pub delete_offline: bool,
+    /// How many servers may be linked, if there is a limit. Whoever is linked when it is lowered stays.
+    pub max_servers: Option<u32>,
 }
 
 impl Default for Settings {
@@ -36,6 +39,7 @@ impl Default for Settings {
             plan: Plan::Unlimited,
             offline_after: OFFLINE_AFTER,
             delete_offline: false,
+            max_servers: None,
         }
     }
 }
@@ -77,6 +81,7 @@ pub struct Bucket {
     watched: bool,
     /// Some server may be urgent: spares a look at all of them after each report.
     urgent: bool,
+    waiting: Waiting,
     outputs: VecDeque<Output>,
 }
 
@@ -121,7 +126,43 @@ impl Bucket {
 
     /// For whom a new link speaks.
     pub fn identify(&self, now: Millis, newcomer: &Newcomer) -> Decision {
-        identity::decide(now, self.servers.values(), newcomer)
+        match identity::decide(now, self.servers.values(), newcomer) {
+            Decision::New(_) if self.is_full() => Decision::NoPlace,
+            // Out of sight it took no place.
+            Decision::Known(id) if self.is_full() && self.servers.get(&id).is_some_and(|s| s.hidden) => {
+                Decision::NoPlace
+            }
+            decision => decision,
+        }
+    }
+
+    /// Whether one server more would exceed the limit. Servers that are gone but not deleted take their places.
+    pub fn is_full(&self) -> bool {
+        let limit = self.settings.max_servers;
+        limit.is_some_and(|limit| self.servers().count() >= limit as usize)
+    }
+
+    /// Whether a PM2 agent that introduces itself so may open a socket. Only its first status tells for sure whom it speaks
+    /// for; one that cannot be any known server is spared that way, and noted as waiting.
+    pub fn may_open(&mut self, now: Millis, name: &str, hostname: &str) -> bool {
+        let is_known = |s: &Server| {
+            s.kind == AgentKind::Pm2 && s.facts.hostname == hostname && (s.name == name || !s.is_linked())
+        };
+        let open = !self.is_full() || self.servers().any(is_known);
+        if !open {
+            self.turned_back(now, name, hostname, AgentKind::Pm2);
+        }
+        open
+    }
+
+    /// An agent found no place.
+    pub fn turned_back(&mut self, now: Millis, name: &str, hostname: &str, kind: AgentKind) {
+        self.waiting.note(now, name, hostname, kind);
+    }
+
+    /// Those who wait for a place.
+    pub fn waiting(&self) -> Value {
+        self.waiting.to_json()
     }
 
     /// Adds a server that nobody knew.
@@ -164,6 +205,8 @@ impl Bucket {
                 processes: None,
             },
         );
+        let hostname = server.facts.hostname.clone();
+        self.waiting.admitted(name, &hostname);
         self.settle(now, id);
         self.outputs.push_back(Output::Save(id));
     }
@@ -233,6 +276,7 @@ impl Bucket {
 
     /// Time goes by.
     pub fn tick(&mut self, now: Millis) {
+        self.waiting.tick(now);
         let ids: Vec<_> = self.servers.keys().copied().collect();
         for id in ids {
             self.settle(now, id);
@@ -381,7 +425,13 @@ impl Bucket {
             .map(|s| s.processes().filter(|p| counts(&p.facts.name)).count())
             .sum::<usize>();
         let held_back = self.servers().map(|s| s.held_back().count()).sum::<usize>();
-        json!({ "limit": self.settings.plan.limit(), "used": used + held_back, "over_plan": held_back })
+        json!({
+            "limit": self.settings.plan.limit(),
+            "used": used + held_back,
+            "over_plan": held_back,
+            "servers": self.servers().count(),
+            "max_servers": self.settings.max_servers,
+        })
     }
 
     fn settle(&mut self, now: Millis, id: ServerId) {

@@ -14,7 +14,7 @@ use super::event::HubEvent;
 use super::identity::Newcomer;
 use super::link::{ActionError, Command, Request, WAITING_COMMANDS};
 use super::logs::LogTap;
-use super::model::{AgentKind, LinkId, ServerFacts, ServerId};
+use super::model::{AgentKind, LinkId, Millis, ServerFacts, ServerId};
 use super::server::Report;
 use crate::clock::Clock;
 use crate::ids::BucketId;
@@ -166,6 +166,8 @@ pub enum Received {
     Wait,
     /// Its server is hidden until it is linked anew.
     Hidden,
+    /// The bucket takes no further server: try again later.
+    NoPlace,
 }
 
 /// What a link brings along.
@@ -223,6 +225,7 @@ impl BucketHandle {
         Ok(match admission {
             Admission::Wait => Received::Wait,
             Admission::Hidden => Received::Hidden,
+            Admission::NoPlace => Received::NoPlace,
             Admission::Joined(joined) => Received::Joined(Link {
                 bucket: self.clone(),
                 server: joined.server,
@@ -267,6 +270,16 @@ impl BucketHandle {
         self.call(|reply| {
             Input::Ask(Box::new(move |bucket| {
                 let _ = reply.send(question(bucket));
+            }))
+        })
+        .await
+    }
+
+    /// Whether a PM2 agent that introduces itself so finds a place (see [`Bucket::may_open`]).
+    pub async fn may_open(&self, now_ms: Millis, name: String, hostname: String) -> Result<bool, Closed> {
+        self.call(|reply| {
+            Input::Ask(Box::new(move |bucket| {
+                let _ = reply.send(bucket.may_open(now_ms, &name, &hostname));
             }))
         })
         .await

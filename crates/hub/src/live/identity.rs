@@ -61,6 +61,8 @@ pub enum Decision {
     Wait,
     /// It is this server, which is hidden until it is linked anew.
     Hidden(ServerId),
+    /// It would be one server more than the bucket takes.
+    NoPlace,
 }
 
 /// Decides for whom `newcomer` speaks.

@@ -18,6 +18,7 @@ pub mod ring;
 pub mod server;
 pub mod stored;
 mod view;
+mod waiting;
 
 pub use actor::{Removal, Told};
 pub use event::HubEvent;
@@ -32,6 +33,7 @@ fn settings_of(bucket: &catalog::Bucket) -> bucket::Settings {
         plan: Plan::parse(&bucket.plan),
         offline_after: i64::from(bucket.offline_after_s.max(1)) * 1000,
         delete_offline: bucket.delete_offline,
+        max_servers: bucket.max_servers,
     }
 }
 

@@ -246,6 +246,82 @@ fn a_deleted_server_is_gone_for_watchers_and_frees_its_places() {
     assert_eq!(changes.servers[0]["processes"][0]["over_plan"], json!(false));
 }
 
+fn machine(name: &str) -> Newcomer {
+    Newcomer::Machine {
+        machine: name.into(),
+        incarnation: format!("boot of {name}"),
+        linked_at: START + 50_000,
+    }
+}
+
+#[test]
+fn one_server_more_than_the_limit_waits_until_a_place_is_free() {
+    let limited = |max_servers| Settings {
+        max_servers,
+        ..Settings::default()
+    };
+    let mut bucket = bucket_with(2, limited(Some(2)));
+    assert_eq!(bucket.identify(START, &machine("m2")), Decision::NoPlace);
+    assert_eq!(
+        bucket.identify(START, &told(START, "u", &[], None)),
+        Decision::NoPlace
+    );
+    bucket.turned_back(START, "late", "host", AgentKind::Pilothouse);
+    assert_eq!(bucket.waiting()[0]["name"], "late");
+    assert_eq!(
+        bucket.identify(START + 5_000, &machine("m1")),
+        Decision::Known(server_id(1)),
+        "who is in stays in"
+    );
+
+    // Gone is not deleted.
+    bucket.detach(START, server_id(0), LinkId(0), true);
+    bucket.tick(START + 40_000);
+    assert_eq!(bucket.identify(START + 40_000, &machine("m2")), Decision::NoPlace);
+    assert!(bucket.hide(START + 40_000, server_id(0)));
+    assert!(matches!(
+        bucket.identify(START + 40_000, &machine("m2")),
+        Decision::New(_)
+    ));
+    bucket.configure(START + 40_000, limited(Some(1)));
+    assert_eq!(
+        bucket.identify(START + 60_000, &machine("m0")),
+        Decision::NoPlace,
+        "a hidden one that is linked anew needs a place again"
+    );
+    assert_eq!(
+        bucket.identify(START + 60_000, &machine("m1")),
+        Decision::Known(server_id(1)),
+        "a lower limit sends nobody away"
+    );
+    bucket.configure(START + 60_000, limited(None));
+    assert_eq!(
+        bucket.identify(START + 60_000, &machine("m0")),
+        Decision::Known(server_id(0))
+    );
+}
+
+#[test]
+fn a_pm2_agent_that_may_be_a_known_server_is_let_in_to_tell() {
+    let mut bucket = bucket_of_pm2();
+    bucket.configure(
+        START,
+        Settings {
+            max_servers: Some(1),
+            ..Settings::default()
+        },
+    );
+    assert!(bucket.may_open(START, "web", "host"), "it is known by its name");
+    assert!(
+        !bucket.may_open(START, "other", "host"),
+        "that one is linked: this is another"
+    );
+    assert!(!bucket.may_open(START, "web", "elsewhere"));
+    assert_eq!(bucket.waiting().as_array().unwrap().len(), 2);
+    bucket.detach(START, server_id(1), LinkId(1), true);
+    assert!(bucket.may_open(START, "renamed", "host"));
+}
+
 #[test]
 fn over_plan_shows_no_values_and_a_bigger_plan_brings_them_at_once() {
     let mut bucket = bucket_with(
@@ -269,7 +345,10 @@ fn over_plan_shows_no_values_and_a_bigger_plan_brings_them_at_once() {
         (&json!(true), &Value::Null, &Value::Null)
     );
     assert!(second.get("recent").is_none());
-    assert_eq!(bucket.usage(), json!({ "limit": 1, "used": 2, "over_plan": 1 }));
+    assert_eq!(
+        bucket.usage(),
+        json!({ "limit": 1, "used": 2, "over_plan": 1, "servers": 1, "max_servers": null })
+    );
 
     while bucket.poll().is_some() {}
     bucket.configure(

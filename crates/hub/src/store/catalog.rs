@@ -68,6 +68,8 @@ pub struct Bucket {
     pub offline_after_s: u32,
     /// Forget servers when they go offline.
     pub delete_offline: bool,
+    /// Servers that may be linked at once; `None` sets no limit.
+    pub max_servers: Option<u32>,
     /// Free-form JSON object of the clients, at most 64 KiB.
     pub configuration: String,
     /// When it was made, ms since 1970.

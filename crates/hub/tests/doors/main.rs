@@ -5,6 +5,7 @@ mod bad_input;
 mod history;
 mod lab;
 mod ours;
+mod places;
 mod plan;
 mod pm2_agent;
 mod primus;

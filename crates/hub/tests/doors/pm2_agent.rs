@@ -26,6 +26,14 @@ pub(crate) fn process(pm_id: u32, name: &str, status: &str) -> Value {
     })
 }
 
+/// What such an agent posts first.
+pub(crate) fn introduction(public: &str, secret: &str, name: &str) -> Value {
+    json!({ "public_id": public, "private_id": secret, "data": {
+        "MACHINE_NAME": name, "PUBLIC_KEY": public, "RECYCLE": false, "PM2_VERSION": "7.0.4", "MEMORY": 8000.5,
+        "HOSTNAME": "vm", "CPUS": [{ "model": "x", "speed": 0, "times": {} }],
+    } })
+}
+
 impl Pm2Agent {
     pub(crate) async fn connect(lab: &Lab, name: &str) -> Self {
         Self::with_keys(lab, &lab.public_key, &lab.secret_key, name)

@@ -3,15 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::lab::{Dashboard, Lab, until};
-use crate::pm2_agent::{Pm2Agent, process};
+use crate::pm2_agent::{Pm2Agent, introduction, process};
 use crate::wire_agent::now;
-
-fn introduction(public: &str, secret: &str, name: &str) -> Value {
-    json!({ "public_id": public, "private_id": secret, "data": {
-        "MACHINE_NAME": name, "PUBLIC_KEY": public, "RECYCLE": false, "PM2_VERSION": "7.0.4", "MEMORY": 8000.5,
-        "HOSTNAME": "vm", "CPUS": [{ "model": "x", "speed": 0, "times": {} }],
-    } })
-}
 
 #[tokio::test]
 async fn the_handshake_answers_the_same_addresses_each_time() {

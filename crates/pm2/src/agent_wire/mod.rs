@@ -16,7 +16,7 @@ pub use message::{
 };
 pub use patch::{PatchError, PatchLimits, apply as apply_patch};
 pub use status::{ActionInfo, Metric, NeedResend, ProcessStatus, Refused, ServerStatus, Status, StatusDoc};
-pub use verify::{VerifyError, VerifyRequest, verify_accepted, verify_refused};
+pub use verify::{VerifyError, VerifyRequest, verify_accepted, verify_pending, verify_refused};
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -161,6 +161,12 @@ pub fn verify_refused(msg: &str) -> String {
     json!({ "error": true, "active": false, "msg": msg }).to_string()
 }
 
+/// The answer to good keys of a bucket that takes no further server. The command line, which looks for both of `active` and
+/// `pending`, says so and fails; the agent asks again for a minute and a half, then ends.
+pub fn verify_pending(msg: &str) -> String {
+    json!({ "active": false, "pending": true, "disabled": false, "error": false, "msg": msg }).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +235,10 @@ mod tests {
         assert_eq!(
             verify_refused("no"),
             r#"{"error":true,"active":false,"msg":"no"}"#
+        );
+        assert_eq!(
+            verify_pending("full"),
+            r#"{"active":false,"pending":true,"disabled":false,"error":false,"msg":"full"}"#
         );
     }
 

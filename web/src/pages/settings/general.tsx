@@ -1,11 +1,10 @@
-/** Name, keys and plan of a bucket. */
+/** Name and keys of a bucket; its limits are next door. */
 import { useState } from 'preact/hooks';
-import { count } from '../../format/units';
 import * as api from '../../link/api';
-import { allowance, bucket, counted, loadBuckets, role } from '../../store/buckets';
-import { fleet } from '../../store/live';
+import { bucket, loadBuckets, role } from '../../store/buckets';
 import { Button, CopyButton, IconButton, Note } from '../../ui/controls';
 import { hubRoot } from '../connect';
+import { Limits } from './limits';
 
 function Secret({ value }: { readonly value: string }) {
   const [shown, setShown] = useState(false);
@@ -46,8 +45,6 @@ export function General() {
     }
     setBusy(false);
   };
-  const allowed = allowance(b.plan);
-  const used = counted(fleet.value?.servers.values() ?? []);
   return (
     <div class="cards">
       <form class="panel card" onSubmit={save}>
@@ -109,21 +106,7 @@ export function General() {
           </div>
         </div>
       </section>
-      <section class="panel card">
-        <h2>Plan</h2>
-        <dl class="facts">
-          <dt>Plan</dt>
-          <dd>{b.plan}</dd>
-          <dt>Processes</dt>
-          <dd>
-            {count(used)} / {allowed === null ? 'unlimited' : count(allowed)}
-          </dd>
-          <dt>A server is offline after</dt>
-          <dd>{b.offlineAfter} seconds of silence</dd>
-          <dt>Your role</dt>
-          <dd>{role.value}</dd>
-        </dl>
-      </section>
+      <Limits bucket={b} />
     </div>
   );
 }

@@ -4,12 +4,14 @@ import { ago, stamp } from '../../format/time';
 import { count } from '../../format/units';
 import * as api from '../../link/api';
 import { readServer } from '../../link/protocol';
-import { bucketId, may } from '../../store/buckets';
+import { bucket, bucketId, may } from '../../store/buckets';
 import { fleet, now } from '../../store/live';
-import { Button, Failure, IconButton, Search, Skeleton } from '../../ui/controls';
+import { Button, Failure, IconButton, Note, Search, Skeleton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
 import { connectOpen } from '../connect';
 import { DeleteServers } from './delete-servers';
+
+const RELOAD_MS = 5_000;
 
 interface Known {
   readonly id: string;
@@ -53,9 +55,20 @@ function readKnown(v: unknown): Known | null {
   };
 }
 
+/** Servers that were told to wait, as `name (host)`. */
+export function readWaiting(answer: unknown): readonly string[] {
+  const list = (answer as { waiting?: unknown } | null)?.waiting;
+  if (!Array.isArray(list)) return [];
+  return list.map((w: { name?: unknown; hostname?: unknown } | null) => {
+    const [name, host] = [String(w?.name ?? ''), String(w?.hostname ?? '')];
+    return host === '' || host === name ? name : `${name} (${host})`;
+  });
+}
+
 export function ServerBox() {
   const id = bucketId.value;
   const [known, setKnown] = useState<readonly Known[] | null>(null);
+  const [waiting, setWaiting] = useState<readonly string[]>([]);
   const [problem, setProblem] = useState('');
   const [filter, setFilter] = useState('');
   const [offlineOnly, setOfflineOnly] = useState(false);
@@ -67,6 +80,7 @@ export function ServerBox() {
     try {
       const answer = await api.get(`api/bucket/${id}/servers`);
       const list = Array.isArray(answer) ? answer : ((answer as { servers?: unknown[] } | null)?.servers ?? []);
+      setWaiting(readWaiting(answer));
       setKnown(list.map(readKnown).filter((k): k is Known => k !== null));
     } catch (error) {
       setProblem(error instanceof Error ? error.message : 'The list could not be read.');
@@ -76,6 +90,11 @@ export function ServerBox() {
   // A server that comes, goes or changes its state is worth a new look.
   const shape = [...(fleet.value?.servers.values() ?? [])].map((s) => `${s.id}${s.state}`).join();
   useEffect(() => void load(), [load, shape]);
+  // Who waits for a place is in nobody's live state.
+  useEffect(() => {
+    const timer = setInterval(() => void load(), RELOAD_MS);
+    return () => clearInterval(timer);
+  }, [load]);
 
   if (problem !== '' && !known) return <Failure message={problem} onRetry={load} />;
   if (!known) return <Skeleton rows={5} label="Loading the servers" />;
@@ -108,6 +127,12 @@ export function ServerBox() {
 
   return (
     <section aria-label="Every server ever linked">
+      {waiting.length > 0 ? (
+        <Note kind="warn">
+          The limit of {count(bucket.value?.maxServers ?? 0)} linked servers is reached. Waiting for a place:{' '}
+          <b data-test="waiting">{waiting.join(', ')}</b>. Delete a server here, or raise the limit under General.
+        </Note>
+      ) : null}
       <div class="boxtools">
         <Search value={filter} label="Filter servers" onInput={setFilter} />
         <label class="check inline">

@@ -69,8 +69,7 @@ async fn buckets_are_made_changed_and_deleted_by_their_owner() {
     assert_eq!(made["bucket"]["name"], "PM2 Plus Monitoring");
     let path = format!("/api/bucket/{}", made["bucket"]["_id"].as_str().unwrap());
 
-    let change =
-        json!({ "name": "Shop", "configuration": r#"{"a":1}"#, "offline_after": 60, "plan": "pro_4" });
+    let change = json!({ "name": "Shop", "configuration": r#"{"a":1}"#, "offline_after": 60, "plan": "pro_4", "max_servers": 3 });
     let (status, changed) = client.put(&path, change).await;
     assert_eq!(status, StatusCode::OK, "{changed}");
     assert_eq!(
@@ -78,16 +77,27 @@ async fn buckets_are_made_changed_and_deleted_by_their_owner() {
             &changed["name"],
             &changed["configuration"],
             &changed["offline_after"],
-            &changed["plan"]
+            &changed["plan"],
+            &changed["max_servers"]
         ),
-        (&json!("Shop"), &json!({ "a": 1 }), &json!(60), &json!("pro_4"))
+        (
+            &json!("Shop"),
+            &json!({ "a": 1 }),
+            &json!(60),
+            &json!("pro_4"),
+            &json!(3)
+        )
     );
+    let (_, unlimited) = client.put(&path, json!({ "max_servers": 0 })).await;
+    assert_eq!(unlimited["max_servers"], 0);
     for bad in [
         json!({ "name": "" }),
         json!({ "name": "x".repeat(101) }),
         json!({ "plan": "pro_0" }),
         json!({ "plan": "gold" }),
         json!({ "offline_after": 1 }),
+        json!({ "max_servers": 100_001 }),
+        json!({ "max_servers": -1 }),
         json!({ "configuration": "[]" }),
     ] {
         assert_eq!(

@@ -196,9 +196,10 @@ async fn greet(
     };
     match state.live.bucket(visitor.bucket.id).receive(caller).await {
         Ok(Received::Joined(link)) => Ok((hello, link, commands)),
-        Ok(Received::Hidden | Received::Wait) => {
-            let message = "this server was deleted in the dashboard; `link` it again to bring it back";
-            Err(Ending::Refused(RefuseCode::Hidden, message.to_owned()))
+        Ok(Received::Hidden | Received::Wait) => Err(hidden()),
+        Ok(Received::NoPlace) => {
+            let message = crate::intake::no_place(visitor.bucket.max_servers);
+            Err(Ending::Refused(RefuseCode::Pending, message))
         }
         Err(Closed) => Err(unavailable()),
     }
@@ -211,6 +212,11 @@ fn linked_at(state: &AppState, hello: &Hello) -> Millis {
     }
     let age = Millis::try_from(hello.now.saturating_sub(hello.linked_at)).unwrap_or(Millis::MAX);
     state.now_ms().saturating_sub(age)
+}
+
+fn hidden() -> Ending {
+    let message = "this server was deleted in the dashboard; `link` it again to bring it back";
+    Ending::Refused(RefuseCode::Hidden, message.to_owned())
 }
 
 fn unavailable() -> Ending {
@@ -501,18 +507,18 @@ impl Session<'_> {
 /// Why the owner of the bucket ended this link.
 async fn why_ended(link: &Link) -> Ending {
     let (server, id) = (link.server(), link.id());
-    let replaced = move |bucket: &Bucket| {
-        bucket
-            .server(server)
-            .is_some_and(|s| s.links().iter().any(|l| *l != id))
+    let look = move |bucket: &Bucket| {
+        let server = bucket.server(server)?;
+        Some((server.is_hidden(), server.links().iter().any(|l| *l != id)))
     };
-    match link.bucket().ask(replaced).await {
-        Ok(true) => Ending::Refused(
+    match link.bucket().ask(look).await {
+        Ok(Some((true, _))) => hidden(),
+        Ok(Some((false, true))) => Ending::Refused(
             RefuseCode::Replaced,
             "another agent took over for this server".to_owned(),
         ),
-        // Deleted or hidden: the next greeting is told what it may do.
-        Ok(false) | Err(Closed) => unavailable(),
+        // Deleted: the next greeting is told what it may do.
+        Ok(_) | Err(Closed) => unavailable(),
     }
 }
 

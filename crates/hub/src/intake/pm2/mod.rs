@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use pm2::agent_wire::{VerifyRequest, verify_accepted, verify_refused};
+use pm2::agent_wire::{VerifyRequest, verify_accepted, verify_pending, verify_refused};
 use serde_json::json;
 
 use super::keys;
@@ -93,10 +93,17 @@ async fn judge(state: &AppState, origin: &str, body: &[u8]) -> Result<String, (S
         // Decimal megabytes.
         total_mem: (request.memory_mb > 0.0).then_some((request.memory_mb * 1e6) as u64),
     };
-    state
-        .live
-        .bucket(bucket.id)
-        .introduce(&request.machine_name, &request.hostname, hardware);
+    let live = state.live.bucket(bucket.id);
+    let name = cut(&request.machine_name, MAX_NAME).to_owned();
+    // A bucket that closes lets the socket find that out.
+    if let Ok(false) = live
+        .may_open(state.now_ms(), name, request.hostname.clone())
+        .await
+    {
+        tracing::info!(bucket = %bucket.id, machine = request.machine_name, "a PM2 agent waits for a place");
+        return Ok(verify_pending(&super::no_place(bucket.max_servers)));
+    }
+    live.introduce(&request.machine_name, &request.hostname, hardware);
     let socket = origin.replacen("http", "ws", 1);
     Ok(verify_accepted(origin, &format!("{socket}{SOCKET}")))
 }

@@ -357,7 +357,8 @@ impl<'a> Session<'a> {
                 Ok(true)
             }
             Received::Wait => Ok(false),
-            Received::Hidden => {
+            // The next status asks again.
+            Received::Hidden | Received::NoPlace => {
                 self.early.clear();
                 Ok(false)
             }

@@ -44,6 +44,7 @@ fn bucket(n: u8, owner: &User) -> Bucket {
         active: true,
         owner: owner.id,
         offline_after_s: 120,
+        max_servers: None,
         delete_offline: false,
         configuration: "{}".into(),
         created_ms: i64::from(n),
@@ -152,6 +153,7 @@ async fn buckets(catalog: &dyn Catalog) {
     let changed = Bucket {
         name: "new".into(),
         offline_after_s: 30,
+        max_servers: Some(3),
         secret_id: "must not change".into(),
         plan: "pro_4".into(),
         ..first.clone()

@@ -4,7 +4,7 @@ use crate::store::sqlite::migrate::Migrations;
 
 pub(super) const MIGRATIONS: Migrations = Migrations {
     page_bytes: 4096,
-    steps: &[(1, FIRST)],
+    steps: &[(1, FIRST), (2, SERVER_LIMIT)],
 };
 
 /// Ids are hex text, so that a look inside with any SQL tool shows what the API shows. `*_key` columns hold the
@@ -104,3 +104,6 @@ CREATE TABLE settings(
   value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// No value: no limit.
+const SERVER_LIMIT: &str = "ALTER TABLE buckets ADD COLUMN max_servers INTEGER CHECK(max_servers > 0);";
