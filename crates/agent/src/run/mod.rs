@@ -470,7 +470,7 @@ impl Agent {
         match status {
             LinkStatus::Linked => self.sampling.wanted = true,
             LinkStatus::Refused { .. } | LinkStatus::Pending { .. } | LinkStatus::Stopped => {
-                self.sampling.wanted = false
+                self.sampling.wanted = false;
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Unmodified PM2 agents at their door.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::lab::{Dashboard, Lab, until};
 use crate::pm2_agent::{Pm2Agent, introduction, process};
