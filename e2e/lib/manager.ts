@@ -28,6 +28,18 @@ export interface Program {
   node: boolean;
 }
 
+/** A verb that runs until it is ended. */
+export interface Following {
+  /** Both outputs so far. */
+  text: () => string;
+  /** To its standard input. */
+  type: (input: string) => void;
+  closeInput: () => void;
+  /** Its exit code. */
+  ended: Promise<number | null>;
+  end: () => void;
+}
+
 export class Manager {
   readonly home: string;
   readonly dir: string;
@@ -105,12 +117,12 @@ export class Manager {
   }
 
   /** Starts a verb that runs until it is ended, such as `logs`; collects what it prints. */
-  follow(...args: string[]): { text: () => string; end: () => void } {
+  follow(...args: string[]): Following {
     return this.followWith(this.program, ...args);
   }
 
   /** The same with another program on this home. */
-  followWith(program: Program, ...args: string[]): { text: () => string; end: () => void } {
+  followWith(program: Program, ...args: string[]): Following {
     const child = this.launch(program, args);
     let text = '';
     for (const stream of [child.stdout, child.stderr]) {
@@ -118,7 +130,14 @@ export class Manager {
         text += chunk;
       });
     }
-    return { text: () => text, end: () => child.kill('SIGKILL') };
+    const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
+    return {
+      text: () => text,
+      type: (input) => child.stdin?.write(input),
+      closeInput: () => child.stdin?.end(),
+      ended,
+      end: () => child.kill('SIGKILL'),
+    };
   }
 
   private launch(program: Program, args: string[], env: Record<string, string> = {}): ChildProcess {

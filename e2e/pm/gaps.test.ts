@@ -55,19 +55,3 @@ gap('configuration values', 'set and get', async () => {
   await pm.ok('set', 'prints:key', 'value');
   expect((await pm.ok('get', 'prints:key')).stdout).toContain('value');
 });
-
-gap('custom actions from the command line', 'trigger calls an action of an app', async () => {
-  const script = path.join(pm.dir, 'acts.js');
-  writeFileSync(
-    script,
-    `process.on('message', (m) => { if (m === 'hello' || m.msg === 'hello') process.send({ type: 'axm:reply', data: { return: 'hi', action_name: 'hello' } }); });
-process.send({ type: 'axm:action', data: { action_name: 'hello', action_type: 'custom', arity: 1 } });
-setInterval(() => {}, 1000);`,
-  );
-  await pm.ok('start', script);
-  await until('the action is known', async () =>
-    // biome-ignore lint/suspicious/noExplicitAny: PM2's own shape
-    (await pm.app('acts')).pm2_env.axm_actions.some((a: any) => a.action_name === 'hello'),
-  );
-  expect((await pm.ok('trigger', 'acts', 'hello')).stdout).toContain('hi');
-});

@@ -20,9 +20,21 @@ impl Daemon {
                 (None, Some(id)) => self.show_one(responder, *id),
                 (None, None) => responder.reply(&[(); 0]),
             },
-            Then::ShowAll(responder) => match failure {
+            Then::ShowGone(responder) => match (failure, job.ids.first()) {
+                (Some(text), _) => responder.error(&text),
+                (None, Some(id)) => match self.apps.get_mut(id) {
+                    Some(app) => {
+                        app.env
+                            .set("status", pm2::env::status_text(supervisor::Status::Stopped));
+                        responder.value(&app.shown(0));
+                    }
+                    None => responder.reply(&[(); 0]),
+                },
+                (None, None) => responder.reply(&[(); 0]),
+            },
+            Then::ShowEverything(responder) => match failure {
                 Some(text) => responder.error(&text),
-                None => self.show_all(responder, &job.ids),
+                None => self.show_everything(responder),
             },
             Then::Started { responder, one } => {
                 for id in &job.ids {
@@ -45,6 +57,12 @@ impl Daemon {
             Some(app) => responder.value(&app.shown(pid)),
             None => responder.error(&refusal_text(id, Refusal::UnknownId(id))),
         }
+    }
+
+    /// Answer with the whole list, as PM2 does after a signal or a reset.
+    pub(crate) fn show_everything(&mut self, responder: crate::rpc::Responder) {
+        let ids: Vec<_> = self.apps.keys().copied().collect();
+        self.show_all(responder, &ids);
     }
 
     /// Answer with a list of processes.

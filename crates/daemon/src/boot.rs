@@ -31,6 +31,7 @@ use crate::record;
 use crate::rpc::{self, Door};
 use crate::settings::Settings;
 use crate::sockets::{self, SocketError};
+use crate::versions::NodeVersions;
 use crate::{DaemonOptions, host_metrics::HostMetrics};
 
 /// Events that wait for the loop. Whoever sends more, waits.
@@ -145,6 +146,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         disk,
         sampler: Sampler::new().map_err(step("opening /proc"))?,
         host: HostMetrics::default(),
+        node_versions: NodeVersions::default(),
         scratch: Vec::new(),
         talkative: VecDeque::new(),
         agent: AgentHost::default(),
@@ -160,6 +162,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         std::process::id().to_string(),
         0o644,
     );
+    daemon.look_at_host();
     // Whoever is told that we are ready may look for the pid file at once.
     daemon.disk.finish();
     if daemon.home.agent_conf.exists() {

@@ -57,6 +57,11 @@ impl Bus {
         !self.clients.is_empty()
     }
 
+    /// How many listen now.
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
     /// Frames lost by slow clients since the start.
     pub(crate) fn lost(&self) -> u64 {
         self.lost_by_departed

@@ -141,8 +141,9 @@ impl Daemon {
             // The rest changes the entry, which belongs to the present life.
             _ if !current => {}
             ChildMessage::NodeVersion(version) => self.change(id, |env| {
+                let is_news = env.text("node_version") != Some(&version);
                 env.set("node_version", version);
-                true
+                is_news
             }),
             ChildMessage::Metrics(metrics) => {
                 // Not kept: a child tells them again within a second.
@@ -158,6 +159,11 @@ impl Daemon {
                 true
             }),
         }
+    }
+
+    /// The interpreter of a life was asked for its version.
+    pub(crate) fn told_node_version(&mut self, id: ProcId, incarnation: Incarnation, version: String) {
+        self.on_child_message(id, incarnation, ChildMessage::NodeVersion(version));
     }
 
     fn change(&mut self, id: ProcId, change: impl FnOnce(&mut pm2::env::Pm2Env) -> bool) {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use crate::host_metrics::HostMetrics;
+
 /// Jobs that may wait.
 const QUEUE: usize = 8192;
 
@@ -27,6 +29,10 @@ enum Job {
     /// To the daemon's own log, which is its standard output.
     Log {
         line: String,
+    },
+    /// Figures of the host, which a slow file system may hold up.
+    Host {
+        figures: HostMetrics,
     },
     Barrier {
         done: SyncSender<()>,
@@ -73,6 +79,11 @@ impl Disk {
         self.give(Job::Log { line });
     }
 
+    /// Take the figures of the host.
+    pub(crate) fn look_at_host(&self, figures: HostMetrics) {
+        self.give(Job::Host { figures });
+    }
+
     /// Wait until everything given so far is on disk. For the end of the daemon only: it blocks.
     pub(crate) fn finish(&self) {
         let (done, wait) = sync_channel(1);
@@ -107,6 +118,7 @@ fn work(inbox: &Receiver<Job>) {
                 Err(error) => say(&format!("removing {}: {error}\n", path.display())),
             },
             Job::Log { line } => say(&line),
+            Job::Host { figures } => figures.take(),
             Job::Barrier { done } => {
                 let _ = done.try_send(());
             }

@@ -55,6 +55,15 @@ pub(crate) enum Event {
     },
     /// The agent has ended, so the daemon may too.
     AgentSaidGoodBye,
+    /// The Node that runs a process has said its version.
+    NodeVersion {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// Without the letter before it.
+        version: String,
+    },
     /// The version of an app was looked up.
     Version {
         /// Which process.

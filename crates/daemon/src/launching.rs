@@ -1,7 +1,6 @@
 //! From the supervisor's wish to a running child: what to execute, with what, and what follows from the keeper's answer.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
 use keeper::client::ClientError;
 use keeper::protocol::{ChildInfo, IpcPlace, Request, SpawnSpec};
@@ -15,7 +14,6 @@ use crate::app::{Life, key_of};
 use crate::child_channel::ChildChannel;
 use crate::child_news::stash_name;
 use crate::clock;
-use crate::event::Event;
 use crate::journal::Level;
 use crate::owner::Daemon;
 use crate::stdin::StdinHandle;
@@ -43,7 +41,7 @@ impl Daemon {
         self.keep(id);
         let Some(app) = self.apps.get(&id) else { return };
         let label = format!("{}:{}", app.env.name(), id.0);
-        self.look_up_version(id);
+        self.look_up_versions(id, incarnation);
         let Some(app) = self.apps.get(&id) else { return };
         let spec = match spec_of(&app.env) {
             Ok(spec) => spec,
@@ -220,20 +218,6 @@ impl Daemon {
             }
         }
     }
-
-    /// The nearest package.json is read by another thread; its answer comes as an event.
-    fn look_up_version(&self, id: ProcId) {
-        let Some(app) = self.apps.get(&id) else { return };
-        if app.env.text("version").is_some_and(|version| version != "N/A") {
-            return;
-        }
-        let script = PathBuf::from(app.env.exec_path());
-        let events = self.events.clone();
-        tokio::task::spawn_blocking(move || {
-            let version = version_of(&script);
-            let _ = events.blocking_send(Event::Version { id, script, version });
-        });
-    }
 }
 
 fn is_transient(errno: i32) -> bool {
@@ -312,32 +296,6 @@ fn identity_of(env: &Pm2Env) -> Result<Option<Identity>, String> {
     }))
 }
 
-/// The version in the nearest package.json above the script.
-fn version_of(script: &Path) -> Option<String> {
-    /// A package.json larger than this is none.
-    const MAX: u64 = 1024 * 1024;
-    let mut folder = script.parent();
-    while let Some(here) = folder {
-        let path = here.join("package.json");
-        if let Ok(meta) = std::fs::metadata(&path)
-            && meta.is_file()
-        {
-            let text = if meta.len() <= MAX {
-                std::fs::read(&path).ok()?
-            } else {
-                return None;
-            };
-            let package: serde_json::Value = serde_json::from_slice(&text).ok()?;
-            return package
-                .get("version")?
-                .as_str()
-                .map(|version| version.chars().take(100).collect());
-        }
-        folder = here.parent();
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,7 +316,7 @@ mod tests {
         })))
         .unwrap();
         assert_eq!(spec.program.argv, ["node", "--harmony", "/a/app.js", "x y"]);
-        assert_eq!(spec.program.cwd, Path::new("/a"));
+        assert_eq!(spec.program.cwd, std::path::Path::new("/a"));
         assert!(
             spec.program.env.contains(&"PORT=80".into())
                 && spec.program.env.contains(&"NODE_CHANNEL_FD=3".into())
@@ -372,17 +330,5 @@ mod tests {
         );
         assert_eq!(spec.program.identity, None);
         assert!(spec_of(&env(json!({ "pm_exec_path": "/x", "uid": "no such user" }))).is_err());
-    }
-
-    #[test]
-    fn the_nearest_package_json_tells_the_version() {
-        let dir = tempfile::tempdir().unwrap();
-        let deep = dir.path().join("a/b");
-        std::fs::create_dir_all(&deep).unwrap();
-        std::fs::write(dir.path().join("a/package.json"), r#"{"version":"1.2.3"}"#).unwrap();
-        std::fs::write(dir.path().join("package.json"), r#"{"version":"9.9.9"}"#).unwrap();
-        assert_eq!(version_of(&deep.join("app.js")), Some("1.2.3".into()));
-        std::fs::write(dir.path().join("a/package.json"), "{").unwrap();
-        assert_eq!(version_of(&deep.join("app.js")), None);
     }
 }

@@ -43,6 +43,7 @@ mod settings;
 mod sockets;
 mod stdin;
 mod tree;
+mod versions;
 mod watched;
 mod worker;
 

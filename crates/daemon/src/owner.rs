@@ -33,6 +33,7 @@ use crate::pump::LogPump;
 use crate::record;
 use crate::rpc::{Door, Responder};
 use crate::settings::Settings;
+use crate::versions::NodeVersions;
 
 /// Whose lives are that belong to no entry any more; no entry ever has this number.
 const NOBODY: ProcId = ProcId(u32::MAX);
@@ -59,6 +60,7 @@ pub(crate) struct Daemon {
     /// Channels that had more to say than fits in one turn.
     pub(crate) talkative: VecDeque<Incarnation>,
     pub(crate) host: HostMetrics,
+    pub(crate) node_versions: NodeVersions,
     pub(crate) agent: AgentHost,
     /// The task that serves `interactor.sock` while an agent runs.
     pub(crate) interactor: Option<AbortHandle>,
@@ -74,8 +76,10 @@ pub(crate) struct Daemon {
 pub(crate) enum Then {
     /// Answer with the one process.
     ShowOne(Responder),
-    /// Answer with all of them.
-    ShowAll(Responder),
+    /// Answer with the one process as it was: it has ended and is about to be forgotten.
+    ShowGone(Responder),
+    /// Answer with the whole list.
+    ShowEverything(Responder),
     /// They are new: tell the bus, and answer with the one or with all.
     Started { responder: Responder, one: bool },
     /// Answer the hub.
@@ -132,6 +136,11 @@ impl Daemon {
                     ending.agent_has_gone();
                 }
             }
+            Event::NodeVersion {
+                id,
+                incarnation,
+                version,
+            } => self.told_node_version(id, incarnation, version),
             Event::Version { id, script, version } => {
                 if let Some(app) = self.apps.get_mut(&id)
                     && std::path::Path::new(app.env.exec_path()) == script
@@ -159,14 +168,9 @@ impl Daemon {
 
     /// When the loop has to wake up by itself.
     pub(crate) fn next_wake(&self) -> Option<Mono> {
-        let worker = (self
-            .sup
-            .ids()
-            .any(|id| self.sup.policy(id).is_some_and(|p| p.max_memory.is_some())))
-        .then_some(self.next_worker_run);
         [
             self.sup.next_deadline(),
-            worker,
+            Some(self.next_worker_run),
             self.agent.next_sample(),
             self.agent.next_line(),
         ]
@@ -184,6 +188,7 @@ impl Daemon {
         if self.next_worker_run <= now.mono {
             self.next_worker_run = now.mono.after(self.settings.worker_interval);
             self.check_memory();
+            self.look_at_host();
         }
         if self.agent.next_line().is_some_and(|at| at <= now.mono) {
             let lines = self.agent.overdue_lines();

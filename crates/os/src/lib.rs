@@ -5,11 +5,12 @@
 //! never blocks unless its name says so. Linux comes first; what another kernel would need stays behind these signatures.
 //!
 //! * [`spawn`]: start a program with its descriptors in place; [`wait`]: collect exits; [`process`]: signal, watch, retitle
-//! * [`proc`]: sample processes and walk their tree cheaply; [`host`]: facts about the machine; [`users`]: names and ids
+//! * [`proc`]: sample processes and walk their tree cheaply; [`host`], [`devices`]: facts about the machine; [`users`]: names and ids
 //! * [`fd`], [`pass`], [`memfd`], [`lock`], [`socket`], [`signal`], [`terminal`]: the small tools
 //! * [`channel`]: an IPC stream to a child that survives the death of the process that uses it, byte for byte
 
 pub mod channel;
+pub mod devices;
 pub mod fd;
 pub mod host;
 pub mod lock;

@@ -272,6 +272,14 @@ const SERVE: &[Opt] = &[
     ),
     maybe(None, "monitor", "app", "accepted, without effect"),
 ];
+const TRIGGER: &[Opt] = &[value(
+    None,
+    "timeout",
+    "time",
+    "wait this long for the answers, default 60: 4 is seconds, 4000ms milliseconds",
+)];
+
+const SLIST: &[Opt] = &[switch(Some('t'), "tree", "print them as a tree")];
 
 const LINK: &[Opt] = &[value(None, "info-node", "url", "address of the hub")];
 
@@ -451,6 +459,50 @@ pub(crate) const VERBS: &[Entry] = &[
         &["send"],
         "<id> <line>",
         "write a line to a process's standard input",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::Attach,
+        &["attach"],
+        "<pm_id> [separator]",
+        "type into a process and see what it prints",
+        Names::Unknown,
+    ),
+    with(
+        verb(
+            Verb::Trigger,
+            &["trigger"],
+            "<id|proc_name|namespace|all> <action_name> [params]",
+            "call an action that apps offer, and print their answers",
+            Names::Apps,
+        ),
+        TRIGGER,
+    ),
+    with(
+        verb(
+            Verb::Inspect,
+            &["inspect"],
+            "<name>",
+            "let an app that offers it open its debugger",
+            Names::Apps,
+        ),
+        TRIGGER,
+    ),
+    with(
+        verb(
+            Verb::Slist,
+            &["slist", "sysinfos"],
+            "",
+            "figures of this host",
+            Names::Unknown,
+        ),
+        SLIST,
+    ),
+    verb(
+        Verb::Report,
+        &["report"],
+        "",
+        "what to add to a report of a problem",
         Names::Unknown,
     ),
     strict(verb(

@@ -1,6 +1,7 @@
 //! One file per verb, or per family of verbs.
 
 pub(crate) mod act;
+mod attach;
 mod completion;
 mod dump;
 mod env;
@@ -12,10 +13,13 @@ mod logs;
 mod lookup;
 mod monitor;
 mod reload;
+mod report;
 mod scale;
 mod serve;
 mod signal;
 mod start;
+mod sysinfo;
+mod trigger;
 
 use crate::args::Verb;
 use crate::context::Context;
@@ -55,6 +59,11 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Reset => signal::reset(context),
         Verb::SendSignal => signal::send_signal(context),
         Verb::Send => signal::send_line(context),
+        Verb::Attach => attach::attach(context),
+        Verb::Trigger => trigger::trigger(context),
+        Verb::Inspect => trigger::inspect(context),
+        Verb::Slist => sysinfo::slist(context),
+        Verb::Report => report::report(context),
         Verb::Save => dump::save(context),
         Verb::Cleardump => dump::clear(context),
         Verb::Resurrect => dump::resurrect(context),

@@ -26,16 +26,16 @@ pub(super) fn system_data(daemon: &mut Daemon, responder: Responder) {
 /// About the daemon itself. Its environment is left out: it may hold secrets, and the report is made to be posted.
 pub(super) fn report(daemon: &mut Daemon, responder: Responder) {
     let (uid, gid) = os::users::effective_ids();
-    let argv: Vec<_> = std::env::args_os()
-        .map(|arg| arg.to_string_lossy().into_owned())
-        .collect();
     let exe = std::env::current_exe().unwrap_or_default();
+    let pid = std::process::id();
+    let memory = daemon.sampler.sample(pid).map(|sample| sample.rss_bytes);
     responder.value(&json!({
         "pm2_version": pm2::COMPAT_VERSION,
         "node_version": "N/A",
         "node_path": exe,
         "argv0": exe,
-        "argv": argv,
+        "argv": [exe, "daemon"],
+        "user": os::users::current().map(|user| user.name),
         "uid": uid,
         "gid": gid,
         "env": {},
@@ -43,6 +43,10 @@ pub(super) fn report(daemon: &mut Daemon, responder: Responder) {
         "started_at": daemon.started_at_ms,
         "pilothouse": {
             "version": env!("CARGO_PKG_VERSION"),
+            "pid": pid,
+            "memory": memory.map(pm2::units::bytes_text),
+            "open_files": os::proc::open_descriptors(pid),
+            "bus_clients": daemon.bus.clients(),
             "bus_messages_lost": daemon.bus.lost(),
             "disk_jobs_lost": daemon.disk.dropped(),
         },

@@ -13,7 +13,7 @@ pub(super) fn signal_by_id(daemon: &mut Daemon, args: &Args, responder: Responde
     };
     match signal_of(args.get(0)) {
         Some(signal) => match daemon.send_signal(id, signal) {
-            Ok(()) => daemon.show_all(responder, &[id]),
+            Ok(()) => daemon.show_everything(responder),
             Err(text) => responder.error(&text),
         },
         None => responder.error("Error when sending signal (signal unknown)"),
@@ -36,14 +36,15 @@ pub(super) fn signal_by_name(daemon: &mut Daemon, args: &Args, responder: Respon
         return responder.error("Unknown process name");
     }
     let Some(signal) = signal_of(args.get(0)) else {
-        return responder.error("Error when sending signal (signal unknown)");
+        let named = args.get(0).get("signal").unwrap_or(&Value::Null);
+        return responder.error(&format!("Unknown signal: {}", id_text(named)));
     };
     for id in &ids {
         if let Err(text) = daemon.send_signal(*id, signal) {
             return responder.error(&text);
         }
     }
-    daemon.show_all(responder, &ids);
+    daemon.show_everything(responder);
 }
 
 fn signal_of(arg: &Value) -> Option<i32> {
@@ -69,7 +70,8 @@ pub(super) fn line_to_stdin(daemon: &mut Daemon, args: &Args, responder: Respond
     let stdin = daemon.life_of(id).and_then(|life| life.stdin.as_ref());
     match stdin {
         None => responder.error(&format!("Process with ID <{}> offline.", id.0)),
-        Some(stdin) if stdin.send(format!("{line}\n")) => {
+        // What ends the line is the caller's business: `attach` lets its user choose.
+        Some(stdin) if stdin.send(line.to_owned()) => {
             responder.value(&json!({ "pm_id": pm_id, "line": line }));
         }
         Some(_) => responder.error(&format!(
@@ -81,12 +83,11 @@ pub(super) fn line_to_stdin(daemon: &mut Daemon, args: &Args, responder: Respond
 
 pub(super) fn data_to_process(daemon: &mut Daemon, args: &Args, responder: Responder) {
     let packet = args.get(0);
-    let missing = |key: &str| {
-        packet
-            .get(key)
-            .is_none_or(|value| !pm2::js::truthy(value) && !value.is_number())
-    };
-    if missing("id") || missing("data") || missing("topic") {
+    // Any data will do, be it null or empty; a topic has to say something.
+    let complete = packet.get("id").is_some_and(|id| !id.is_null())
+        && packet.get("data").is_some()
+        && packet.get("topic").is_some_and(pm2::js::truthy);
+    if !complete {
         return responder.error("ID, DATA or TOPIC field is missing");
     }
     let id = packet
@@ -111,56 +112,72 @@ pub(super) fn data_to_process(daemon: &mut Daemon, args: &Args, responder: Respo
 
 pub(super) fn msg_process(daemon: &mut Daemon, args: &Args, responder: Responder) {
     let command = args.get(0);
-    let Some(message) = command.get("msg").and_then(Value::as_str) else {
-        return responder.error("msg field is missing");
+    let named = command.get("id").filter(|id| !id.is_null());
+    let name = command.get("name").filter(|name| pm2::js::truthy(name));
+    if named.is_none() && name.is_none() {
+        return responder.error("method requires name or id field");
+    }
+    let message = command.get("msg").and_then(Value::as_str);
+    let addressed = match named {
+        Some(id) => match addressed_by_id(daemon, id, message, command) {
+            Ok(life) => vec![life],
+            Err(text) => return responder.error(&text),
+        },
+        None => addressed_by_name(daemon, name.and_then(Value::as_str).unwrap_or_default(), message),
     };
-    let opts = command.get("opts").filter(|value| !value.is_null());
-    let uuid = command.get("uuid").filter(|value| !value.is_null());
-    let line = if opts.is_some() || uuid.is_some() {
-        node::frame::encode_message(command)
-    } else {
-        node::message::call_action(message, None, None)
+    let line = match message {
+        Some(message) if !is_set(command, "opts") && !is_set(command, "uuid") => {
+            node::message::call_action(message, None, None)
+        }
+        _ => node::frame::encode_message(command),
     };
     let line = match line {
         Ok(line) => line,
         Err(error) => return responder.error(&error.to_string()),
     };
-    let mut count = 0;
-    if let Some(named) = command.get("id").filter(|id| !id.is_null()) {
-        let id = pm2::rpc::process_id(named)
-            .map(ProcId)
-            .filter(|id| daemon.apps.contains_key(id));
-        let Some((id, life)) = id.and_then(|id| Some((id, online_life(daemon, id)?))) else {
-            return responder.error(&format!("{} : id offline", id_text(named)));
-        };
-        let name = daemon.apps.get(&id).map_or("", |app| app.env.name()).to_owned();
-        let offered = daemon
-            .apps
-            .get(&id)
-            .is_some_and(|app| app.env.has_action(message));
-        if !offered {
-            return responder.error(&format!("Action doesn't exist {message} for {name}"));
-        }
+    let mut count = 0_u32;
+    for life in addressed {
         count += u32::from(daemon.send_to_child(life, &line));
-    } else {
-        let name = command.get("name").and_then(Value::as_str).unwrap_or_default();
-        let addressed: Vec<ProcId> = daemon
-            .apps
-            .iter()
-            .filter(|(_, app)| {
-                let script = app.env.exec_path().rsplit('/').next();
-                let named = name == "all" || app.env.name() == name || app.env.namespace() == name;
-                (named || script == Some(name)) && app.env.has_action(message)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in addressed {
-            if let Some(life) = online_life(daemon, id) {
-                count += u32::from(daemon.send_to_child(life, &line));
-            }
-        }
     }
     responder.value(&json!({ "process_count": count, "success": true }));
+}
+
+fn is_set(object: &Value, key: &str) -> bool {
+    object.get(key).is_some_and(|value| !value.is_null())
+}
+
+fn addressed_by_id(
+    daemon: &Daemon,
+    named: &Value,
+    message: Option<&str>,
+    command: &Value,
+) -> Result<Incarnation, String> {
+    let id = pm2::rpc::process_id(named).map(ProcId);
+    let Some((id, app)) = id.and_then(|id| Some((id, daemon.apps.get(&id)?))) else {
+        return Err(format!("{} id unknown", id_text(named)));
+    };
+    if !message.is_some_and(|message| app.env.has_action(message)) {
+        let asked = id_text(command.get("msg").unwrap_or(&Value::Null));
+        return Err(format!("Action doesn't exist {asked} for {}", app.env.name()));
+    }
+    online_life(daemon, id).ok_or_else(|| format!("{} : id offline", id_text(named)))
+}
+
+/// Those of this name, namespace or script (or all) that offer the action and run.
+fn addressed_by_name(daemon: &Daemon, name: &str, message: Option<&str>) -> Vec<Incarnation> {
+    let Some(message) = message else {
+        return Vec::new();
+    };
+    let is_meant = |env: &pm2::env::Pm2Env| {
+        let script = env.exec_path().rsplit('/').next();
+        name == "all" || env.name() == name || env.namespace() == name || script == Some(name)
+    };
+    daemon
+        .apps
+        .iter()
+        .filter(|(_, app)| is_meant(&app.env) && app.env.has_action(message))
+        .filter_map(|(id, _)| online_life(daemon, *id))
+        .collect()
 }
 
 /// A client tells the bus what it has done.
@@ -172,12 +189,15 @@ pub(super) fn notify(daemon: &mut Daemon, args: &Args, responder: Responder) {
         .unwrap_or_default()
         .to_owned();
     let manually = args.get(0).get("manually").is_some_and(pm2::js::truthy);
+    if !is_set(args.get(0), "id") {
+        return responder.error("process id missing");
+    }
     match args.process_id().filter(|id| daemon.apps.contains_key(id)) {
         Some(id) => {
             daemon.publish_event(id, &event, manually, None);
             responder.reply(&[(); 0]);
         }
-        None => responder.error(&format!("{} id unknown", args.process_text())),
+        None => responder.error("process id doesnt exists"),
     }
 }
 

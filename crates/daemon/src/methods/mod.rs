@@ -80,12 +80,13 @@ impl Args {
 
 /// A process number as it was given, for error texts; cut short.
 fn id_text(value: &Value) -> String {
-    let named = ["id", "process_id", "pm_id"]
+    let inside = ["id", "process_id", "pm_id"]
         .iter()
-        .find_map(|key| value.get(key))
-        .unwrap_or(value);
-    match named {
+        .find_map(|key| value.get(key));
+    match inside.unwrap_or(value) {
         Value::Null => "undefined".into(),
+        // An object that names no process.
+        Value::Object(_) => "undefined".into(),
         other => pm2::js::to_text(other).chars().take(100).collect(),
     }
 }

@@ -66,7 +66,8 @@ pub(super) fn delete(daemon: &mut Daemon, args: &Args, responder: Responder) {
     match args.process_id().filter(|id| daemon.apps.contains_key(id)) {
         Some(id) => {
             daemon.announce_stop(id);
-            one(daemon, id, Command::Delete(id), responder);
+            let job = daemon.jobs.open(Then::ShowGone(responder));
+            daemon.command_for(job, id, Command::Delete(id));
         }
         None => responder.error(&format!("{} : id unknown", args.process_text())),
     }
@@ -106,10 +107,10 @@ pub(super) fn reload(daemon: &mut Daemon, args: Args, soft: bool, responder: Res
 pub(super) fn reset(daemon: &mut Daemon, args: &Args, responder: Responder) {
     match args.process_id().filter(|id| daemon.apps.contains_key(id)) {
         Some(id) => {
-            let job = daemon.jobs.open(Then::ShowAll(responder));
+            let job = daemon.jobs.open(Then::ShowEverything(responder));
             daemon.command_for(job, id, Command::Reset(id));
         }
-        None => responder.error(&format!("{} : id unknown", args.process_text())),
+        None => responder.error(&format!("{} id unknown", args.process_text())),
     }
 }
 
@@ -117,7 +118,7 @@ pub(super) fn set_monitored(daemon: &mut Daemon, args: &Args, monitored: bool, r
     match args.process_id().filter(|id| daemon.apps.contains_key(id)) {
         Some(id) => {
             daemon.set_monitored(id, monitored);
-            responder.value(&json!({ "success": true, "pm_id": id.0 }));
+            responder.value(&json!({ "success": true, "pm_id": args.get(0) }));
         }
         None => responder.error("Unknown pm_id"),
     }

@@ -1,0 +1,207 @@
+//! The versions that the list shows: of an app, from the nearest package.json, and of the Node that runs it.
+//!
+//! Both are found beside the loop, at each launch, and come as events: whoever restarts an app after an upgrade sees the new ones.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use supervisor::{Incarnation, ProcId};
+use tokio::io::AsyncReadExt;
+
+use crate::event::Event;
+use crate::owner::Daemon;
+
+/// Interpreters that are remembered. Whoever has more of them is asked anew.
+const MAX_KNOWN: usize = 64;
+/// How long an interpreter may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was learned of interpreters: the same file says the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeVersions(Arc<Mutex<BTreeMap<Identity, String>>>);
+
+/// A file as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    modified: i64,
+}
+
+impl Daemon {
+    /// Find out the versions of what is about to run.
+    pub(crate) fn look_up_versions(&self, id: ProcId, incarnation: Incarnation) {
+        let Some(app) = self.apps.get(&id) else { return };
+        let script = PathBuf::from(app.env.exec_path());
+        let events = self.events.clone();
+        tokio::task::spawn_blocking(move || {
+            let version = version_of(&script);
+            let _ = events.blocking_send(Event::Version { id, script, version });
+        });
+        let line = app.env.command_line();
+        // It is run here with the daemon's own rights: never for an app that has other ones.
+        if line.script.is_none() || !is_node(&line.program) || app.env.uid().is_some() {
+            return;
+        }
+        let mut vars = app.env.child_env().into_iter();
+        let search = vars.find_map(|(name, value)| (name == "PATH").then_some(value));
+        let (known, events) = (self.node_versions.clone(), self.events.clone());
+        tokio::spawn(async move {
+            if let Some(program) = find(&line.program, search.as_deref())
+                && let Some(version) = known.ask(&program).await
+            {
+                let event = Event::NodeVersion {
+                    id,
+                    incarnation,
+                    version,
+                };
+                let _ = events.send(event).await;
+            }
+        });
+    }
+}
+
+impl NodeVersions {
+    async fn ask(&self, program: &Path) -> Option<String> {
+        let meta = std::fs::metadata(program).ok()?;
+        let identity = Identity {
+            device: meta.dev(),
+            inode: meta.ino(),
+            modified: meta.mtime(),
+        };
+        if let Some(version) = self.known().get(&identity) {
+            return Some(version.clone());
+        }
+        let version = tokio::time::timeout(PATIENCE, say_version(program))
+            .await
+            .ok()??;
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(identity, version.clone());
+        Some(version)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Identity, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_node(program: &str) -> bool {
+    Path::new(program)
+        .file_name()
+        .is_some_and(|name| name == "node" || name == "nodejs")
+}
+
+/// Where a program is, as the child's own search would find it.
+fn find(program: &str, search: Option<&str>) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(PathBuf::from(program));
+    }
+    let folders = search.unwrap_or("/usr/local/bin:/usr/bin:/bin");
+    std::env::split_paths(folders)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+/// `v20.1.0` without its letter. It ends with its reader if it takes too long.
+async fn say_version(program: &Path) -> Option<String> {
+    const LONGEST: u64 = 64;
+    let mut child = tokio::process::Command::new(program)
+        .arg("--version")
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .ok()?;
+    let mut text = String::new();
+    child
+        .stdout
+        .take()?
+        .take(LONGEST)
+        .read_to_string(&mut text)
+        .await
+        .ok()?;
+    let ended = child.wait().await.ok()?;
+    let version = text.trim().strip_prefix('v')?;
+    let is_version =
+        version.starts_with(|c: char| c.is_ascii_digit()) && !version.contains(char::is_whitespace);
+    (ended.success() && is_version).then(|| version.to_owned())
+}
+
+/// The version in the nearest package.json above the script.
+fn version_of(script: &Path) -> Option<String> {
+    /// A package.json larger than this is none.
+    const MAX: u64 = 1024 * 1024;
+    let mut folder = script.parent();
+    while let Some(here) = folder {
+        let path = here.join("package.json");
+        if let Ok(meta) = std::fs::metadata(&path)
+            && meta.is_file()
+        {
+            let text = if meta.len() <= MAX {
+                std::fs::read(&path).ok()?
+            } else {
+                return None;
+            };
+            let package: serde_json::Value = serde_json::from_slice(&text).ok()?;
+            return package
+                .get("version")?
+                .as_str()
+                .map(|version| version.chars().take(100).collect());
+        }
+        folder = here.parent();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_nearest_package_json_tells_the_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(dir.path().join("a/package.json"), r#"{"version":"1.2.3"}"#).unwrap();
+        std::fs::write(dir.path().join("package.json"), r#"{"version":"9.9.9"}"#).unwrap();
+        assert_eq!(version_of(&deep.join("app.js")), Some("1.2.3".into()));
+        std::fs::write(dir.path().join("a/package.json"), "{").unwrap();
+        assert_eq!(version_of(&deep.join("app.js")), None);
+    }
+
+    #[tokio::test]
+    async fn an_interpreter_is_asked_once_and_only_a_version_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = dir.path().join("asked");
+        let program = |name: &str, says: &str| {
+            let path = dir.path().join(name);
+            let text = format!("#!/bin/sh\necho x >> '{}'\n{says}\n", asked.display());
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let known = NodeVersions::default();
+        let node = program("node", "echo v99.1.0");
+        for _ in 0..2 {
+            assert_eq!(known.ask(&node).await.as_deref(), Some("99.1.0"));
+        }
+        assert_eq!(std::fs::read_to_string(&asked).unwrap(), "x\n");
+        for (name, says) in [("a", "echo hello"), ("b", "echo v1.0.0; exit 3"), ("c", "yes v1")] {
+            assert_eq!(known.ask(&program(name, says)).await, None, "{says}");
+        }
+        assert_eq!(known.ask(Path::new("/no/such/node")).await, None);
+        let search = format!("/nowhere:{}", dir.path().display());
+        assert_eq!(find("node", Some(&search)), Some(node));
+        assert!(is_node("/usr/bin/node") && is_node("nodejs") && !is_node("/usr/bin/node-gyp"));
+    }
+}
