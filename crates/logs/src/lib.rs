@@ -14,12 +14,17 @@
 //! It never blocks an app for ever: when the disk is full it waits as long as the pipe has room, then drops, counts, and says so. It
 //! knows nothing of processes, of JSON from apps, or of the bus: a stream is a number, and a listener is a function.
 
+mod clock;
 mod format;
 mod pump;
+mod rotation;
 mod sink;
 mod stream;
 pub mod tail;
+mod times;
 
 pub use format::{Format, Stamp};
 pub use pump::{Error, Pump};
+pub use rotation::{MIN_SIZE, Rotation, family, rotated_at, tidy};
 pub use stream::{Attach, Chunk, Event, Side, StreamId};
+pub use times::{Note, Times};

@@ -5,15 +5,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
+use crate::rotation::{Complain, Housekeeper, Rotation};
 use crate::sink::Sinks;
 use crate::stream::{Attach, Event, Now, Step, Stream, StreamId, Tools};
+use crate::times::Times;
 
 /// Why a pump could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -37,24 +39,30 @@ enum Command {
     Detach(StreamId),
     Listen(bool),
     Reopen,
+    SetRotation(StreamId, Option<Rotation>),
+    Rotate(StreamId),
     Stop,
 }
 
 impl Pump {
     /// Starts the thread. It calls `tell` with each event; `false` says that the event could not be taken, and for a
-    /// [`Chunk`](crate::Chunk) this is counted in the next one. `tell` must not block.
+    /// [`Chunk`](crate::Chunk) this is counted in the next one. `tell` must not block. `times` is where it is noted when what was
+    /// written.
     ///
     /// # Errors
     /// When the system gives no thread, pipe or epoll instance.
-    pub fn start(tell: impl FnMut(Event) -> bool + Send + 'static) -> Result<Self, Error> {
+    pub fn start(
+        times: Option<Times>,
+        tell: impl FnMut(Event) -> bool + Send + 'static,
+    ) -> Result<Self, Error> {
         let at = |step| move |source: io::Error| Error { step, source };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(io::Error::from)
             .map_err(at("eventfd"))?;
         let wake = Arc::new(wake);
         let (commands, inbox) = channel();
-        let worker =
-            Worker::new(inbox, Arc::clone(&wake), Box::new(tell)).map_err(at("opening pipes and epoll"))?;
+        let worker = Worker::new(inbox, Arc::clone(&wake), times, Box::new(tell))
+            .map_err(at("opening pipes and epoll"))?;
         let thread = std::thread::Builder::new()
             .name("logs".into())
             .stack_size(256 * 1024)
@@ -87,6 +95,16 @@ impl Pump {
         self.send(Command::Reopen);
     }
 
+    /// When the files of a stream are put aside from now on.
+    pub fn set_rotation(&self, id: StreamId, rotation: Option<Rotation>) {
+        self.send(Command::SetRotation(id, rotation));
+    }
+
+    /// Puts the files of a stream aside now, or where a line is being written, at its end. Those that are never put aside stay.
+    pub fn rotate(&self, id: StreamId) {
+        self.send(Command::Rotate(id));
+    }
+
     fn send(&self, command: Command) {
         // Both fail only after the thread has ended, which it does only on `Stop`.
         let _ = self.commands.send(command);
@@ -105,6 +123,8 @@ impl Drop for Pump {
 
 /// Steps a stream may take before the others have their turn.
 const TURN: usize = 16;
+/// What the housekeeper could not do, and nobody has read yet.
+const COMPLAINTS: usize = 16;
 const WAKE: u64 = u64::MAX;
 
 struct Worker {
@@ -119,6 +139,8 @@ struct Worker {
     later: BTreeMap<StreamId, Instant>,
     listening: bool,
     sinks: Sinks,
+    /// What the housekeeper could not do.
+    untidy: Receiver<(PathBuf, String)>,
     tools: Tools,
 }
 
@@ -126,6 +148,7 @@ impl Worker {
     fn new(
         inbox: Receiver<Command>,
         wake: Arc<OwnedFd>,
+        times: Option<Times>,
         tell: Box<dyn FnMut(Event) -> bool + Send>,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -137,6 +160,14 @@ impl Worker {
         )?;
         let (scratch_out, scratch_in) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+        let (complaints, untidy) = sync_channel(COMPLAINTS);
+        let waker = Arc::clone(&wake);
+        let complain: Complain = Box::new(move |path, error| {
+            // One that finds no place is like those before it.
+            let _ = complaints.try_send((path.to_owned(), error.to_string()));
+            let _ = rustix::io::write(&*waker, &1u64.to_ne_bytes());
+        });
+        let housekeeper = Housekeeper::new(times.clone(), complain);
         Ok(Self {
             inbox,
             wake,
@@ -146,7 +177,8 @@ impl Worker {
             ready: BTreeSet::new(),
             later: BTreeMap::new(),
             listening: false,
-            sinks: Sinks::default(),
+            sinks: Sinks::new(times, housekeeper),
+            untidy,
             tools: Tools {
                 scratch_in,
                 scratch_out,
@@ -189,6 +221,7 @@ impl Worker {
             for id in std::mem::take(&mut self.ready) {
                 self.carry(id);
             }
+            self.tell_failures();
         }
     }
 
@@ -214,6 +247,20 @@ impl Worker {
             Command::Attach(attach) => self.attach(attach),
             Command::Detach(id) => self.detach(id),
             Command::Listen(somebody) => self.listening = somebody,
+            Command::SetRotation(id, rotation) => {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.attach.rotation = rotation;
+                }
+                self.set_rules(id);
+            }
+            Command::Rotate(id) => {
+                if let Some(stream) = self.streams.get(&id) {
+                    let now = Now::get();
+                    for path in &stream.attach.files {
+                        self.sinks.set_aside_soon(path, now);
+                    }
+                }
+            }
             Command::Reopen => {
                 self.sinks.reopen();
                 self.create_files();
@@ -231,8 +278,29 @@ impl Worker {
             return;
         }
         self.streams.insert(id, Stream::new(attach));
+        self.set_rules(id);
         self.create_files();
         self.ready.insert(id);
+    }
+
+    /// Who says last how a file is put aside, is right.
+    fn set_rules(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get(&id) {
+            for path in &stream.attach.files {
+                self.sinks.set_rotation(path, stream.attach.rotation.clone());
+            }
+        }
+    }
+
+    fn tell_failures(&mut self) {
+        let untidy = std::iter::from_fn(|| self.untidy.try_recv().ok());
+        let failures = self.sinks.failures().into_iter();
+        for (path, reason) in failures
+            .map(|(path, error)| (path, error.to_string()))
+            .chain(untidy)
+        {
+            (self.tell)(Event::NotRotated { path, reason });
+        }
     }
 
     /// Files exist from the start, even if nothing is ever written. One that cannot be created is told about when it is written to.
@@ -265,10 +333,7 @@ impl Worker {
             return;
         };
         self.later.remove(&id);
-        let now = Now {
-            mono: Instant::now(),
-            wall_ms: wall_ms(),
-        };
+        let now = Now::get();
         for _ in 0..TURN {
             match stream.step(
                 now,
@@ -285,6 +350,7 @@ impl Worker {
                 }
                 Step::Ended => {
                     self.detach(id);
+                    self.tell_failures();
                     (self.tell)(Event::Ended { id });
                     return;
                 }
@@ -292,9 +358,4 @@ impl Worker {
         }
         self.ready.insert(id);
     }
-}
-
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

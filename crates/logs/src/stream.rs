@@ -7,10 +7,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use memchr::memchr;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::clock::wall_ms;
 use crate::format::Format;
-use crate::sink::{Sinks, splice, write_all};
+use crate::rotation::Rotation;
+use crate::sink::{Room, Sinks, splice, write_all};
 
 /// A number for a stream, chosen by who attaches it; never used again for another stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +54,8 @@ pub struct Attach {
     pub format: Format,
     /// Drop everything: neither written nor told.
     pub disabled: bool,
+    /// When its files are put aside; `None`: never.
+    pub rotation: Option<Rotation>,
 }
 
 /// A piece of a stream, told to a listener.
@@ -88,6 +93,13 @@ pub enum Event {
         id: StreamId,
         /// Bytes that had to be dropped meanwhile so that the app was not held up.
         dropped: u64,
+    },
+    /// A log could not be put aside, or what was put aside could not be compressed or removed. It goes on growing.
+    NotRotated {
+        /// The file.
+        path: PathBuf,
+        /// Why, as the system says it.
+        reason: String,
     },
     /// All writers closed the pipe, and everything in it was carried.
     Ended {
@@ -136,6 +148,15 @@ pub(crate) struct Now {
     pub(crate) wall_ms: i64,
 }
 
+impl Now {
+    pub(crate) fn get() -> Self {
+        Self {
+            mono: Instant::now(),
+            wall_ms: wall_ms(),
+        }
+    }
+}
+
 /// A stream being carried.
 pub(crate) struct Stream {
     pub(crate) attach: Attach,
@@ -176,14 +197,25 @@ impl Stream {
     ) -> Step {
         let done = if self.attach.disabled || (self.attach.files.is_empty() && !listening) {
             self.discard(tools, MOVE_STEP).map_err(Trouble::Pipe)
-        } else if self.splices() && self.attach.files.len() == 1 && !listening {
-            self.forward(now, sinks)
         } else {
-            match self.look(tools) {
-                Ok(0) => self.ended().map_err(Trouble::Pipe),
-                Ok(n) if self.splices() => self.copy(now, n, listening, sinks, tools, tell),
-                Ok(n) => self.write(now, n, listening, sinks, tools, tell),
-                Err(error) => Err(Trouble::Pipe(error)),
+            let splices = self.splices();
+            match self.make_ready(now, sinks) {
+                Err(trouble) => Err(trouble),
+                Ok(Room::Bytes(room)) if splices && self.attach.files.len() == 1 && !listening => {
+                    self.forward(now, room, sinks)
+                }
+                Ok(room) => match self.look(tools) {
+                    Ok(0) => self.ended().map_err(Trouble::Pipe),
+                    Ok(n) => {
+                        let n = fitting(room, &tools.buffer[..n]);
+                        if splices {
+                            self.copy(now, n, listening, sinks, tools, tell)
+                        } else {
+                            self.write(now, n, listening, sinks, tools, tell)
+                        }
+                    }
+                    Err(error) => Err(Trouble::Pipe(error)),
+                },
             }
         };
         match done {
@@ -205,6 +237,11 @@ impl Stream {
                 self.spliceable = false;
                 Step::Moved
             }
+            // Nothing waits to be written: then there is nothing to tell.
+            Err(Trouble::File(..)) if self.is_empty() => match self.ended() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Empty,
+                _ => Step::Ended,
+            },
             Err(Trouble::File(path, error)) => {
                 if !std::mem::replace(&mut self.failing, true) {
                     tell(Event::Failing {
@@ -224,14 +261,34 @@ impl Stream {
         self.spliceable && self.attach.format.is_raw()
     }
 
-    /// Moves bytes from the pipe into the one file, inside the kernel.
-    fn forward(&mut self, now: Now, sinks: &mut Sinks) -> Result<usize, Trouble> {
+    /// Makes all files ready; the least room of them counts.
+    fn make_ready(&self, now: Now, sinks: &mut Sinks) -> Result<Room, Trouble> {
+        let mut least = Room::Bytes(u64::MAX);
+        for path in &self.attach.files {
+            let room = sinks
+                .make_ready(path, now)
+                .map_err(|error| Trouble::file(path, error))?;
+            least = match (least, room) {
+                (Room::Bytes(a), Room::Bytes(b)) => Room::Bytes(a.min(b)),
+                _ => Room::RestOfLine,
+            };
+        }
+        Ok(least)
+    }
+
+    /// Moves up to `room` bytes from the pipe into the one file, inside the kernel.
+    fn forward(&mut self, now: Now, room: u64, sinks: &mut Sinks) -> Result<usize, Trouble> {
         let path = &self.attach.files[0];
-        let file = sinks.at_end(path, now.mono).map_err(|e| Trouble::file(path, e))?;
-        splice(self.attach.pipe.as_fd(), &*file, MOVE_STEP).map_err(|error| match error.kind() {
+        let file = sinks.placed(path).map_err(|e| Trouble::file(path, e))?;
+        let len = usize::try_from(room).unwrap_or(usize::MAX).min(MOVE_STEP);
+        let moved = splice(self.attach.pipe.as_fd(), &*file, len).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Trouble::Pipe(error),
             _ => Trouble::file(path, error),
-        })
+        })?;
+        if moved > 0 {
+            sinks.wrote(path, now);
+        }
+        Ok(moved)
     }
 
     /// Copies what is next in the pipe into the buffer, and leaves it in the pipe. 0: there is nothing now.
@@ -282,6 +339,7 @@ impl Stream {
         if moved < n {
             undo.take_back(moved as u64, now, sinks);
         }
+        sinks.wrote(own, now);
         if listening {
             self.tell(now, moved, &tools.buffer, tell);
         }
@@ -351,6 +409,10 @@ impl Stream {
             self.dropped += (waiting / 2) as u64;
         }
         full
+    }
+
+    fn is_empty(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.attach.pipe).is_ok_and(|waiting| waiting == 0)
     }
 
     /// Takes up to `len` bytes from the pipe for nobody. `Ok(0)`: it has ended.
@@ -429,8 +491,17 @@ fn append_each<'a>(
             undo.take_back(0, now, sinks);
             return Err(Trouble::file(path, error));
         }
+        sinks.wrote(path, now);
     }
     Ok(undo)
+}
+
+/// How much of `text` is written in one step. Dates make it longer; that little too much does no harm.
+fn fitting(room: Room, text: &[u8]) -> usize {
+    match room {
+        Room::Bytes(room) => usize::try_from(room).unwrap_or(usize::MAX).min(text.len()),
+        Room::RestOfLine => memchr(b'\n', text).map_or(text.len(), |end| end + 1),
+    }
 }
 
 /// How many bytes at the end of `bytes` are the start of a character that may still be completed.

@@ -20,7 +20,7 @@ impl Fixture {
     fn new() -> Self {
         let (tx, events) = channel();
         Self {
-            pump: Pump::start(move |event| tx.send(event).is_ok()).unwrap(),
+            pump: Pump::start(None, move |event| tx.send(event).is_ok()).unwrap(),
             events,
             dir: tempfile::tempdir().unwrap(),
         }
@@ -39,6 +39,7 @@ impl Fixture {
             files: files.to_vec(),
             format,
             disabled: false,
+            rotation: None,
         });
         writer
     }
@@ -255,7 +256,7 @@ fn a_listener_is_told_what_stands_in_the_file() {
 fn a_listener_that_does_not_take_is_told_how_much_it_missed() {
     let (tx, events) = channel();
     let mut chunks = 0;
-    let pump = Pump::start(move |event| {
+    let pump = Pump::start(None, move |event| {
         if matches!(event, Event::Chunk(_)) {
             chunks += 1;
             if chunks % 3 != 0 {
@@ -274,6 +275,7 @@ fn a_listener_that_does_not_take_is_told_how_much_it_missed() {
         files: vec![],
         format: Format::Raw,
         disabled: false,
+        rotation: None,
     });
     let chunk = loop {
         writer.write_all(b"x").unwrap();
@@ -334,6 +336,7 @@ fn a_disabled_stream_is_neither_written_nor_told() {
         files: vec![log.clone()],
         format: Format::Raw,
         disabled: true,
+        rotation: None,
     });
     writer.write_all(&vec![b'x'; 500_000]).unwrap();
     drop(writer);
@@ -351,7 +354,7 @@ fn what_is_in_the_pipe_waits_for_the_next_pump() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut expected = String::new();
     for round in 0..20 {
-        let pump = Pump::start(|_| true).unwrap();
+        let pump = Pump::start(None, |_| true).unwrap();
         pump.attach(Attach {
             id: StreamId(1),
             side: Side::Out,
@@ -359,6 +362,7 @@ fn what_is_in_the_pipe_waits_for_the_next_pump() {
             files: vec![log.clone()],
             format: Format::Raw,
             disabled: false,
+            rotation: None,
         });
         let line = format!("round {round}\n");
         writer.write_all(line.as_bytes()).unwrap();
@@ -367,7 +371,7 @@ fn what_is_in_the_pipe_waits_for_the_next_pump() {
     }
     drop(writer);
     let (tx, ended) = channel();
-    let pump = Pump::start(move |event| tx.send(event).is_ok()).unwrap();
+    let pump = Pump::start(None, move |event| tx.send(event).is_ok()).unwrap();
     pump.attach(Attach {
         id: StreamId(2),
         side: Side::Out,
@@ -375,6 +379,7 @@ fn what_is_in_the_pipe_waits_for_the_next_pump() {
         files: vec![log.clone()],
         format: Format::Raw,
         disabled: false,
+        rotation: None,
     });
     ended.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(read(&log), expected);
