@@ -1,6 +1,6 @@
 // What is measured. Each row measures one side and gives one or more samples.
 import { execFileSync } from 'node:child_process';
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { withHub } from './hub.mjs';
 import { cpuSeconds, pss, read, until } from './sides.mjs';
@@ -59,6 +59,9 @@ const times = (home, mark) =>
  */
 const throughput = (megabytes, block, options = []) => (side) =>
   side.home(async (home) => {
+    // pm2 puts no log aside, so neither do we here: one file holds it all.
+    mkdirSync(home.path, { recursive: true });
+    writeFileSync(home.file('module_conf.json'), '{"logrotate":{"enabled":"false"}}');
     const script = path.join(home.dir, 'writer.py');
     const total = megabytes * MB;
     const lines = `(b"x" * 99 + b"\\n") * ${Math.max(1, Math.floor(block / 100))}`;

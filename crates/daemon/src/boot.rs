@@ -28,6 +28,7 @@ use crate::keeper_link::KeeperLink;
 use crate::owner::Daemon;
 use crate::pump::{LogPump, PumpNews};
 use crate::record;
+use crate::rotation::LogRules;
 use crate::rpc::{self, Door};
 use crate::settings::Settings;
 use crate::sockets::{self, SocketError};
@@ -39,6 +40,8 @@ const QUEUE: usize = 1024;
 /// How long the keeper may take to hand over.
 const HANDOVER: Duration = Duration::from_secs(10);
 const RPC_LISTENER: &str = "listener/rpc";
+/// Where it is noted when what stands in a log was written.
+const LOG_TIMES: &str = "log-times";
 const PUB_LISTENER: &str = "listener/pub";
 
 /// Why a daemon could not start, or go on.
@@ -123,8 +126,10 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         }
     }
 
-    let disk = Disk::start().map_err(step("starting the disk thread"))?;
-    let (log_pump, pump) = LogPump::start()?;
+    let disk = Disk::start(&home.log_file).map_err(step("starting the disk thread"))?;
+    // What the keeper handed on may be a file that was put aside since.
+    disk.reopen_log();
+    let (log_pump, pump) = LogPump::start(home.root.join(LOG_TIMES))?;
     let journal = Journal::new(disk.clone(), settings.log_date.clone());
     let now = clock::now();
     let mut daemon = Daemon {
@@ -141,6 +146,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         keeper,
         respawn: options.respawn,
         pump: log_pump,
+        rules: LogRules::default(),
         bus: Bus::default(),
         journal,
         disk,
@@ -155,6 +161,8 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         events: sender,
         ending: None,
     };
+    let stored = std::fs::read_to_string(&daemon.home.module_conf_file).unwrap_or_default();
+    daemon.take_log_rules(&stored);
     daemon.greet(handed.daemon_starts);
     daemon.carry_on(handed);
     daemon.disk.write(

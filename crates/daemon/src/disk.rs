@@ -3,14 +3,17 @@
 //! Jobs are done in the order in which they were given. The queue is bounded; what does not fit is dropped and counted.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use logs::Rotation;
+
 use crate::host_metrics::HostMetrics;
+use crate::own_log::OwnLog;
 
 /// Jobs that may wait.
 const QUEUE: usize = 8192;
@@ -34,6 +37,10 @@ enum Job {
     Host {
         figures: HostMetrics,
     },
+    /// When that log is put aside from now on.
+    LogRules(Option<Rotation>),
+    /// Somebody may have moved that log away.
+    ReopenLog,
     Barrier {
         done: SyncSender<()>,
     },
@@ -47,13 +54,16 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Start the thread.
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Start the thread; `log` is where the daemon's own log belongs.
+    pub(crate) fn start(log: &Path) -> io::Result<Self> {
         let (jobs, inbox) = sync_channel(QUEUE);
         std::thread::Builder::new()
             .name("disk".into())
             .stack_size(256 * 1024)
-            .spawn(move || work(&inbox))?;
+            .spawn({
+                let mut log = OwnLog::new(log.to_owned());
+                move || work(&inbox, &mut log)
+            })?;
         Ok(Self {
             jobs,
             dropped: Arc::default(),
@@ -84,6 +94,16 @@ impl Disk {
         self.give(Job::Host { figures });
     }
 
+    /// When the daemon's log is put aside from now on; `None`: never.
+    pub(crate) fn rotate_log(&self, rules: Option<Rotation>) {
+        self.give(Job::LogRules(rules));
+    }
+
+    /// Go on in the file at the log's path.
+    pub(crate) fn reopen_log(&self) {
+        self.give(Job::ReopenLog);
+    }
+
     /// Wait until everything given so far is on disk. For the end of the daemon only: it blocks.
     pub(crate) fn finish(&self) {
         let (done, wait) = sync_channel(1);
@@ -104,32 +124,32 @@ impl Disk {
     }
 }
 
-fn work(inbox: &Receiver<Job>) {
+fn work(inbox: &Receiver<Job>, log: &mut OwnLog) {
     while let Ok(job) = inbox.recv() {
         match job {
             Job::Write { path, content, mode } => {
                 if let Err(error) = replace(&path, &content, mode) {
-                    say(&format!("writing {}: {error}\n", path.display()));
+                    log.say(&format!("writing {}: {error}\n", path.display()));
                 }
             }
             Job::Remove { path } => match fs::remove_file(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => say(&format!("removing {}: {error}\n", path.display())),
+                Err(error) => log.say(&format!("removing {}: {error}\n", path.display())),
             },
-            Job::Log { line } => say(&line),
             Job::Host { figures } => figures.take(),
+            Job::Log { line } => log.say(&line),
+            Job::LogRules(rules) => log.set_rules(rules),
+            Job::ReopenLog => {
+                if let Err(error) = log.reopen() {
+                    log.say(&format!("opening the daemon's log again: {error}\n"));
+                }
+            }
             Job::Barrier { done } => {
                 let _ = done.try_send(());
             }
         }
     }
-}
-
-/// The log is standard output. That it can't be written is nothing that could be told anywhere.
-fn say(line: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Write beside the file and rename over it.
@@ -162,7 +182,7 @@ mod tests {
     fn a_file_is_replaced_as_a_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pids/a.pid");
-        let disk = Disk::start().unwrap();
+        let disk = Disk::start(&dir.path().join("own.log")).unwrap();
         disk.write(&path, "12", 0o644);
         disk.finish();
         assert_eq!(fs::read_to_string(&path).unwrap(), "12");

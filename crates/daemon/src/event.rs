@@ -48,6 +48,8 @@ pub(crate) enum Event {
         /// Which round.
         round: u32,
     },
+    /// The text of `module_conf.json`, which may have changed.
+    ModuleConf(String),
     /// The agent that was in the way has ended: start the next one, and answer.
     FormerAgentEnded {
         /// Who asked, if anybody.

@@ -152,12 +152,14 @@ impl Daemon {
         let incarnation = Incarnation(child.key);
         let mut troubles = Vec::new();
         let mut open_streams = 0;
+        let rotation = self.rotation_of(id);
         if let Some(app) = self.apps.get(&id) {
             for (side, pipe) in [(Side::Out, &child.fds.stdout), (Side::Err, &child.fds.stderr)] {
                 let Some(pipe) = pipe else { continue };
                 match os::fd::duplicate(pipe) {
                     Ok(pipe) => {
-                        self.pump.attach(incarnation, side, pipe, &app.env, id);
+                        self.pump
+                            .attach(incarnation, side, pipe, &app.env, id, rotation.clone());
                         open_streams += 1;
                     }
                     Err(error) => troubles.push(format!("its output: {error}")),

@@ -31,6 +31,7 @@ use crate::keeper_link::KeeperLink;
 use crate::methods;
 use crate::pump::LogPump;
 use crate::record;
+use crate::rotation::LogRules;
 use crate::rpc::{Door, Responder};
 use crate::settings::Settings;
 use crate::versions::NodeVersions;
@@ -51,6 +52,8 @@ pub(crate) struct Daemon {
     pub(crate) keeper: KeeperLink,
     pub(crate) respawn: Respawn,
     pub(crate) pump: LogPump,
+    /// When log files are put aside.
+    pub(crate) rules: LogRules,
     pub(crate) bus: Bus,
     pub(crate) journal: Journal,
     pub(crate) disk: Disk,
@@ -130,6 +133,7 @@ impl Daemon {
                     round,
                 });
             }
+            Event::ModuleConf(text) => self.take_log_rules(&text),
             Event::FormerAgentEnded { responder } => self.start_agent_now(responder),
             Event::AgentSaidGoodBye => {
                 if let Some(ending) = &mut self.ending {
@@ -341,6 +345,7 @@ impl Daemon {
         if let Some((level, line)) = line {
             self.say(level, &line);
         }
+        self.look_for_rotators();
         if let Some(topic) = topic {
             self.publish_event(id, topic, false, Some(status));
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use logs::{Attach, Event, Format, Pump, Side, Stamp, StreamId};
+use logs::{Attach, Event, Format, Pump, Rotation, Side, Stamp, StreamId, Times};
 use pm2::dates::{Pattern, TimeZone};
 use pm2::env::{LogFormat, Pm2Env};
 use supervisor::{Incarnation, ProcId};
@@ -34,11 +34,11 @@ pub(crate) struct PumpNews {
 }
 
 impl LogPump {
-    pub(crate) fn start() -> Result<(Self, PumpNews), logs::Error> {
+    pub(crate) fn start(times: PathBuf) -> Result<(Self, PumpNews), logs::Error> {
         let (sender, events) = unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
         let budget = Arc::clone(&queued);
-        let pump = Pump::start(move |event| {
+        let pump = Pump::start(Some(Times::new(times)), move |event| {
             if let Event::Chunk(chunk) = &event {
                 let len = chunk.text.len();
                 if budget.load(Ordering::Relaxed) + len > MAX_TEXT {
@@ -66,6 +66,7 @@ impl LogPump {
         pipe: OwnedFd,
         env: &Pm2Env,
         id: ProcId,
+        rotation: Option<Rotation>,
     ) {
         let own = match side {
             Side::Out => env.out_log(),
@@ -93,7 +94,13 @@ impl LogPump {
             files,
             format,
             disabled: env.logs_disabled(),
+            rotation,
         });
+    }
+
+    /// When the files of a stream are put aside from now on.
+    pub(crate) fn set_rotation(&self, incarnation: Incarnation, side: Side, rotation: Option<Rotation>) {
+        self.pump.set_rotation(stream_id(incarnation, side), rotation);
     }
 
     /// Open all files anew.
@@ -173,6 +180,12 @@ impl Daemon {
             Event::Failing { path, reason, .. } => {
                 self.complain(&format!(
                     "writing {}: {reason}; the output waits, as far as there is room",
+                    path.display()
+                ));
+            }
+            Event::NotRotated { path, reason } => {
+                self.complain(&format!(
+                    "rotating {}: {reason}; it goes on growing, `logrotate:enabled false` ends the attempts",
                     path.display()
                 ));
             }

@@ -25,6 +25,6 @@ mod times;
 
 pub use format::{Format, Stamp};
 pub use pump::{Error, Pump};
-pub use rotation::{MIN_SIZE, Rotation, family, rotated_at, tidy};
+pub use rotation::{MIN_SIZE, Rotation, family, put_aside, rotated_at, tidy};
 pub use stream::{Attach, Chunk, Event, Side, StreamId};
 pub use times::{Note, Times};

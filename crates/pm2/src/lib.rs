@@ -17,6 +17,7 @@ pub mod env;
 pub mod home;
 pub mod inspect;
 pub mod js;
+pub mod log_rotation;
 pub mod module_conf;
 pub mod rpc;
 pub mod schema;

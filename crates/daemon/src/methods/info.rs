@@ -81,6 +81,8 @@ impl Daemon {
     /// Open all log files anew, for what rotates them.
     pub(crate) fn reload_logs(&mut self) {
         self.pump.reopen();
+        self.disk.reopen_log();
+        self.look_up_log_rules();
         self.say(crate::journal::Level::Log, "Reloading logs");
     }
 }

@@ -12,6 +12,9 @@ mod aside;
 mod name;
 mod tidy;
 
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use aside::{Aside, set_aside};
@@ -51,5 +54,17 @@ impl Rotation {
     pub(crate) fn is_overdue(&self, size: u64) -> bool {
         self.max_size
             .is_some_and(|max| size >= max.saturating_add(max.max(LONGEST_LINE)))
+    }
+}
+
+/// Puts the file that `log` names aside now, if `file` is that file. Gives the log's real path if it did: the writer opens it anew, and
+/// calls [`tidy`] with it.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub fn put_aside(log: &Path, file: &File) -> io::Result<Option<PathBuf>> {
+    match set_aside(log, file, crate::clock::wall_ms())? {
+        Aside::Moved { from, .. } => Ok(Some(from)),
+        Aside::Elsewhere => Ok(None),
     }
 }

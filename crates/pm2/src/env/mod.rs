@@ -228,6 +228,11 @@ impl Pm2Env {
         }
     }
 
+    /// What the app says of putting its log files aside.
+    pub fn log_rotation(&self) -> Option<&Value> {
+        self.get(crate::log_rotation::SECTION)
+    }
+
     /// User to run as, a name or a number as text.
     pub fn uid(&self) -> Option<String> {
         self.get("uid")

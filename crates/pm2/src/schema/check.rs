@@ -3,6 +3,7 @@
 use super::table::attribute;
 use super::validate::{validate, written};
 use super::{Caller, Host, Level, Note, Rejected};
+use crate::log_rotation::LogRotation;
 use crate::{Object, js, units};
 use serde_json::Value;
 
@@ -89,6 +90,7 @@ pub fn check(mut raw: Object, caller: &Caller, host: &dyn Host) -> Result<Checke
         put(&mut raw, "merge_logs", true);
     }
     cron(&mut raw, &mut notes)?;
+    log_rotation(&raw)?;
     let app = validate(&raw)?;
     Ok(Checked { app, notes })
 }
@@ -238,6 +240,14 @@ fn cron(raw: &mut Object, notes: &mut Vec<Note>) -> Result<(), Rejected> {
         notes.push(Note::new(Level::Info, format!("cron restart at {pattern}")));
     }
     Ok(())
+}
+
+fn log_rotation(raw: &Object) -> Result<(), Rejected> {
+    let written = get(raw, crate::log_rotation::SECTION).unwrap_or(&Value::Null);
+    match LogRotation::default().overlay(written).first() {
+        Some(complaint) => Err(Rejected::one(Level::Error, format!("logrotate: {complaint}"))),
+        None => Ok(()),
+    }
 }
 
 /// What is wrong with the form of a pattern. Whether it ever comes due is for the scheduler to say.

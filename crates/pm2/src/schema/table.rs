@@ -129,6 +129,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     attr("log_type", "log-type", &[Text]),
     attr("log_date_format", "log-date-format", &[Text]),
     attr("time", "time", &[Bool]),
+    attr("logrotate", "", &[Bool, Object]),
     attr("env", "", &[Object, Text]),
     attr("max_memory_restart", "max-memory-restart", &[Text, Number]).rule(Rule::Bytes),
     attr("pid_file", "pid", &[Text]).or(&["pid"]),
