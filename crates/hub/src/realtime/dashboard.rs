@@ -1,6 +1,7 @@
 //! `/api/live`: the dashboard's socket.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
@@ -9,10 +10,10 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
+use super::conversation::{self, Ending, Party};
 use super::protocol::{self, Ask, Code, Topic};
-use super::socket::{self, CLOSE_POLICY, CLOSE_UNAUTHORIZED, Unreachable};
+use super::socket::{self, CLOSE_POLICY, CLOSE_UNAUTHORIZED};
 use crate::auth::{Member, Session, authenticate};
 use crate::ids::{BucketId, ServerId};
 use crate::live::BucketHandle;
@@ -42,7 +43,7 @@ pub(super) async fn connect(
 }
 
 async fn serve(state: AppState, token: String, socket: WebSocket) {
-    let (mut sink, mut stream) = socket.split();
+    let (mut sink, stream) = socket.split();
     let session = match authenticate(&state, &token).await {
         Ok(session) => session,
         Err(error) => {
@@ -60,89 +61,51 @@ async fn serve(state: AppState, token: String, socket: WebSocket) {
             return;
         }
     };
-    let (out, mut outgoing) = mpsc::channel(socket::OUTGOING);
-    let expiry = Instant::now() + socket::time_left(session.expires_at_ms, state.now_ms());
-    let mut watches = Watches {
+    let (out, outgoing) = mpsc::channel(socket::OUTGOING);
+    let watches = Watches {
         state: state.clone(),
+        token,
         session,
         out,
         running: BTreeMap::new(),
     };
-    let stopping = state.stopping();
-    tokio::pin!(stopping);
-    let mut ping = tokio::time::interval(socket::PING_EVERY);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut recheck = tokio::time::interval(socket::RECHECK_EVERY);
-    recheck.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut heard = Instant::now();
-
-    loop {
-        let sent = tokio::select! {
-            message = stream.next() => {
-                heard = Instant::now();
-                match message {
-                    Some(Ok(Message::Text(text))) => match watches.ask(&text).await {
-                        None => Ok(()),
-                        Some(answer) => socket::send(&mut sink, Message::Text(answer)).await,
-                    },
-                    Some(Ok(Message::Binary(_))) => {
-                        socket::close(&mut sink, CLOSE_POLICY, "this socket takes JSON text").await;
-                        return;
-                    }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                }
-            }
-            Some(frame) = outgoing.recv() => socket::send(&mut sink, Message::Text(frame)).await,
-            _ = ping.tick() => {
-                if heard.elapsed() > socket::SILENCE { Err(Unreachable) } else { socket::send(&mut sink, Message::Ping(Default::default())).await }
-            }
-            _ = recheck.tick() => {
-                if authenticate(&state, &token).await.is_err() {
-                    return expire(&mut sink).await;
-                }
-                Ok(())
-            }
-            () = sleep_until(expiry) => return expire(&mut sink).await,
-            // Without a close frame, so that clients come back by themselves.
-            () = &mut stopping => return,
-        };
-        if sent.is_err() {
-            return;
-        }
-    }
+    conversation::hold(&state, sink, stream, outgoing, watches).await;
 }
 
-async fn expire(sink: &mut socket::Sink) {
+fn expired() -> Ending {
     let why = "the access token has expired";
-    let _ = socket::send(sink, Message::Text(protocol::error(None, Code::Expired, why))).await;
-    socket::close(sink, CLOSE_UNAUTHORIZED, why).await;
+    Ending::Told {
+        farewell: Some(protocol::error(None, Code::Expired, why)),
+        code: CLOSE_UNAUTHORIZED,
+        reason: why.to_owned(),
+    }
 }
 
 /// The watches of one socket, each a small task that writes into the socket's bounded queue. A task that finds the
 /// queue full waits; what it misses meanwhile it makes up with a snapshot.
 struct Watches {
     state: AppState,
+    token: String,
     session: Session,
     out: mpsc::Sender<Utf8Bytes>,
-    running: BTreeMap<u64, AbortHandle>,
+    running: BTreeMap<u64, (BucketId, AbortHandle)>,
 }
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        for task in self.running.values() {
+        for (_, task) in self.running.values() {
             task.abort();
         }
     }
 }
 
-impl Watches {
+impl Party for Watches {
     /// Does what is asked; an answer is a pong, or the reason why not.
-    async fn ask(&mut self, text: &str) -> Option<Utf8Bytes> {
+    async fn hear(&mut self, text: &str) -> Option<Utf8Bytes> {
         let (id, bucket, topic) = match serde_json::from_str(text) {
             Ok(Ask::Watch { id, bucket, topic }) => (id, bucket, topic),
             Ok(Ask::Unwatch { id }) => {
-                if let Some(task) = self.running.remove(&id) {
+                if let Some((_, task)) = self.running.remove(&id) {
                     task.abort();
                 }
                 return None;
@@ -157,7 +120,7 @@ impl Watches {
             }
         };
         let refuse = |code, message: &str| Some(protocol::error(Some(id), code, message));
-        self.running.retain(|_, task| !task.is_finished());
+        self.running.retain(|_, (_, task)| !task.is_finished());
         if self.running.contains_key(&id) {
             return refuse(Code::BadRequest, "a watch with this id is running");
         }
@@ -198,8 +161,43 @@ impl Watches {
                 tokio::spawn(follow_logs(id, live.tap(server).watch(app), out))
             }
         };
-        self.running.insert(id, task.abort_handle());
+        self.running.insert(id, (member.bucket.id, task.abort_handle()));
         None
+    }
+
+    fn hear_binary(&mut self) -> Result<(), Ending> {
+        Err(Ending::Told {
+            farewell: None,
+            code: CLOSE_POLICY,
+            reason: "this socket takes JSON text".to_owned(),
+        })
+    }
+
+    async fn recheck(&mut self) -> Result<(), Ending> {
+        if authenticate(&self.state, &self.token).await.is_err() {
+            return Err(expired());
+        }
+        let mut ended = Vec::new();
+        for (id, (bucket, task)) in &self.running {
+            let role = self.state.catalog.role(*bucket, self.session.user.id).await;
+            if let Ok(None) = role {
+                task.abort();
+                ended.push(*id);
+            }
+        }
+        for id in ended {
+            self.running.remove(&id);
+            let why = "you are no longer a member of this bucket";
+            let frame = protocol::error(Some(id), Code::UnknownBucket, why);
+            // A queue that is full is no reason to let it go on.
+            let _ = self.out.try_send(frame);
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<(Duration, Ending)> {
+        let left = socket::time_left(self.session.expires_at_ms, self.state.now_ms());
+        Some((left, expired()))
     }
 }
 
@@ -265,8 +263,6 @@ async fn follow_logs(id: u64, mut watch: LogWatch, out: mpsc::Sender<Utf8Bytes>)
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::Value;
 
     use super::*;
@@ -350,5 +346,38 @@ mod tests {
         assert!(taken.contains(&"snapshot".to_owned()), "{taken:?}");
         assert!(taken.len() < 10, "a backlog of {} frames", taken.len());
         following.abort();
+    }
+
+    #[tokio::test]
+    async fn who_left_a_bucket_is_told_nothing_more_of_it() {
+        let hub = TestHub::start().await;
+        let (user, client) = hub.newcomer("guest").await;
+        let bucket = hub.welcome.bucket.id;
+        let role = crate::auth::Role::User;
+        hub.state.catalog.set_member(bucket, user.id, role).await.unwrap();
+        let token = client.token.clone().unwrap();
+        let (out, mut frames) = mpsc::channel(8);
+        let mut watches = Watches {
+            state: hub.state.clone(),
+            session: authenticate(&hub.state, &token).await.unwrap(),
+            token,
+            out,
+            running: BTreeMap::new(),
+        };
+        let ask = format!(r#"{{"op":"watch","id":7,"bucket":"{bucket}","topic":"servers"}}"#);
+        assert!(watches.hear(&ask).await.is_none());
+        assert!(frames.recv().await.unwrap().contains("snapshot"));
+        assert!(watches.recheck().await.is_ok());
+        assert_eq!(watches.running.len(), 1);
+
+        hub.state.catalog.remove_member(bucket, user.id).await.unwrap();
+        assert!(
+            watches.recheck().await.is_ok(),
+            "the socket may still watch other buckets"
+        );
+        assert!(watches.running.is_empty());
+        let last: Value = serde_json::from_str(&frames.recv().await.unwrap()).unwrap();
+        assert_eq!((&last["op"], &last["id"]), (&"error".into(), &7.into()));
+        assert!(watches.hear(&ask).await.unwrap().contains("not a member"));
     }
 }

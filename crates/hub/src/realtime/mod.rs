@@ -4,6 +4,7 @@
 //! what matters. [`primus`] is the one that PM2's client knows. Both give each socket a bounded queue: who reads too slowly gets
 //! a fresh picture instead of a backlog, and nobody else waits.
 
+mod conversation;
 mod dashboard;
 mod primus;
 mod protocol;

@@ -17,9 +17,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
-use super::socket::{self, CLOSE_UNAUTHORIZED, Unreachable};
+use super::conversation::{self, Ending, Party};
+use super::socket::{self, CLOSE_UNAUTHORIZED};
 use crate::api::data::shape::{self, Names};
 use crate::auth::{Session, authenticate};
 use crate::ids::ServerId;
@@ -106,7 +107,7 @@ fn is_list(event: &str) -> bool {
 }
 
 async fn serve(state: AppState, token: String, socket: WebSocket) {
-    let (mut sink, mut stream) = socket.split();
+    let (mut sink, stream) = socket.split();
     let session = match authenticate(&state, &token).await {
         Ok(session) => session,
         Err(error) => return socket::close(&mut sink, CLOSE_UNAUTHORIZED, &error.to_string()).await,
@@ -120,52 +121,14 @@ async fn serve(state: AppState, token: String, socket: WebSocket) {
     if socket::send(&mut sink, hello).await.is_err() {
         return;
     }
-    let (out, mut outgoing) = mpsc::channel(socket::OUTGOING);
-    let mut subscriptions = Subscriptions {
+    let (out, outgoing) = mpsc::channel(socket::OUTGOING);
+    let subscriptions = Subscriptions {
         state: state.clone(),
         session,
         out,
         running: BTreeMap::new(),
     };
-    let stopping = state.stopping();
-    tokio::pin!(stopping);
-    let mut ping = tokio::time::interval(socket::PING_EVERY);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut recheck = tokio::time::interval(socket::RECHECK_EVERY);
-    recheck.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut heard = Instant::now();
-    loop {
-        let sent = tokio::select! {
-            message = stream.next() => {
-                heard = Instant::now();
-                match message {
-                    Some(Ok(Message::Text(text))) => match heartbeat(&text) {
-                        Some(pong) => socket::send(&mut sink, Message::Text(pong)).await,
-                        None => {
-                            subscriptions.ask(&text).await;
-                            Ok(())
-                        }
-                    },
-                    Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => Ok(()),
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                }
-            }
-            Some(frame) = outgoing.recv() => socket::send(&mut sink, Message::Text(frame)).await,
-            _ = ping.tick() => {
-                if heard.elapsed() > socket::SILENCE {
-                    Err(Unreachable)
-                } else {
-                    socket::send(&mut sink, Message::Ping(Default::default())).await
-                }
-            }
-            // The client keeps a socket whose token ran out, by design; a revoked account loses it.
-            _ = recheck.tick() => subscriptions.recheck().await,
-            () = &mut stopping => return,
-        };
-        if sent.is_err() {
-            return;
-        }
-    }
+    conversation::hold(&state, sink, stream, outgoing, subscriptions).await;
 }
 
 /// Answers the heartbeat of Primus 4 clients, and of nobody else.
@@ -236,12 +199,22 @@ impl Subscriptions {
             .ok()??;
         Some(self.state.live.bucket(bucket.id))
     }
+}
 
-    /// Ends what its user may no longer read; fails when the user is gone.
-    async fn recheck(&mut self) -> Result<(), Unreachable> {
+impl Party for Subscriptions {
+    async fn hear(&mut self, text: &str) -> Option<Utf8Bytes> {
+        let pong = heartbeat(text);
+        if pong.is_none() {
+            self.ask(text).await;
+        }
+        pong
+    }
+
+    /// The client keeps a socket whose token ran out, by design; a revoked account loses it.
+    async fn recheck(&mut self) -> Result<(), Ending> {
         let user = self.session.user.id;
         if let Ok(None) = self.state.catalog.user(user).await {
-            return Err(Unreachable);
+            return Err(Ending::Dropped);
         }
         let mut ended = Vec::new();
         for (public_id, (bucket, _)) in &self.running {
