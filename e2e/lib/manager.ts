@@ -93,9 +93,9 @@ export class Manager {
   with(
     program: Program,
     args: string[],
-    { input, env = {} }: { input?: string; env?: Record<string, string> } = {},
+    { input, env = {}, cwd }: { input?: string; env?: Record<string, string>; cwd?: string } = {},
   ): Promise<Outcome> {
-    const child = this.launch(program, args, env);
+    const child = this.launch(program, args, env, cwd);
     let stdout = '';
     let stderr = '';
     child.stdout?.setEncoding('utf8').on('data', (text) => {
@@ -140,9 +140,14 @@ export class Manager {
     };
   }
 
-  private launch(program: Program, args: string[], env: Record<string, string> = {}): ChildProcess {
+  private launch(
+    program: Program,
+    args: string[],
+    env: Record<string, string> = {},
+    cwd = this.dir,
+  ): ChildProcess {
     const [file, argv] = program.node ? [process.execPath, [program.path, ...args]] : [program.path, args];
-    const child = spawn(file, argv, { env: { ...this.env(), ...env }, cwd: this.dir });
+    const child = spawn(file, argv, { env: { ...this.env(), ...env }, cwd });
     this.running.add(child);
     child.on('exit', () => this.running.delete(child));
     return child;

@@ -78,6 +78,27 @@ impl Console {
         }
     }
 
+    /// `[PM2][Module] …`
+    pub(crate) fn module(&self, text: impl Display) {
+        if !self.silent {
+            let prefix = self.brush.bold(self.brush.green("[PM2][Module] "));
+            self.put(format_args!("{prefix}{text}\n"));
+        }
+    }
+
+    /// `[PM2][Module][ERROR] …` on standard error.
+    pub(crate) fn module_error(&self, text: impl Display) {
+        if !self.silent {
+            let prefix = self.err_brush.red("[PM2][Module][ERROR] ");
+            self.put_err(format_args!("{prefix}{text}\n"));
+        }
+    }
+
+    /// Words are not wanted.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
     /// `[PM2][WARN] …` on standard error.
     pub(crate) fn warn(&self, text: impl Display) {
         if !self.silent {

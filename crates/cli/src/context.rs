@@ -80,7 +80,9 @@ impl<'c> Context<'c> {
                 if !self.discreet {
                     self.console.info("PM2 Successfully daemonized");
                 }
-                Ok(Client::connect(&self.home)?)
+                let mut client = Client::connect(&self.home)?;
+                crate::modules::start_all(self, &mut client)?;
+                Ok(client)
             }
             Err(error) => Err(error.into()),
         }

@@ -13,6 +13,7 @@ mod context;
 mod failure;
 mod home;
 mod module_conf;
+mod modules;
 mod process;
 mod render;
 mod start;

@@ -1,10 +1,5 @@
 //! `module_conf.json` as a file: read, and changed by one command at a time.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the verbs that change the file come with this")
-)]
-
 use crate::failure::Failure;
 use crate::home::write_atomically;
 use os::lock::FileLock;

@@ -214,13 +214,18 @@ impl ModuleConf {
         object_at(&mut self.0, MODULES).insert(name.to_owned(), user.write());
     }
 
-    /// Notes a module that came as a tarball. `at` is the time in ISO form.
-    pub fn note_tarball(&mut self, name: &str, source: &str, install_url: &str, at: &str) {
+    /// Notes a module that came as a tarball, from this path or URL, at this time in ms.
+    pub fn note_tarball(&mut self, name: &str, install_url: &str, at_ms: i64) {
         let mut record = Object::new();
-        record.insert("source".into(), source.into());
+        record.insert("source".into(), "tarball".into());
         record.insert("install_url".into(), install_url.into());
-        record.insert("installed_at".into(), at.into());
-        object_at(&mut self.0, TARBALLS).insert(name.to_owned(), record.into());
+        record.insert("installed_at".into(), at_ms.into());
+        self.restore_tarball(name, record.into());
+    }
+
+    /// Puts back what was noted about a tarball.
+    pub fn restore_tarball(&mut self, name: &str, record: Value) {
+        object_at(&mut self.0, TARBALLS).insert(name.to_owned(), record);
     }
 
     /// Forgets a module of either kind; its configuration stays. `false`: there was none.
@@ -382,7 +387,7 @@ mod tests {
                 gid: None,
             },
         );
-        conf.note_tarball("t", "/x.tar.gz", "/h/modules/t", "2026-01-01T00:00:00.000Z");
+        conf.note_tarball("t", "/x.tar.gz", 1_700_000_000_000);
         let modules: Vec<_> = conf.modules().collect();
         assert_eq!(
             modules[0],
@@ -396,7 +401,7 @@ mod tests {
         );
         assert_eq!(modules[1], ("odd", ModuleUser::default()));
         assert_eq!(modules[2].1.uid.as_deref(), Some("www"));
-        assert_eq!(conf.tarballs().next().unwrap().1["source"], "/x.tar.gz");
+        assert_eq!(conf.tarballs().next().unwrap().1["install_url"], "/x.tar.gz");
         let defaults = json!({ "a": "default", "b": 2 });
         conf.set_defaults("m", defaults.as_object().unwrap());
         assert_eq!(conf.section("m"), json!({ "a": "mine", "b": 2 }).as_object());

@@ -281,6 +281,21 @@ const TRIGGER: &[Opt] = &[value(
 
 const SLIST: &[Opt] = &[switch(Some('t'), "tree", "print them as a tree")];
 
+const INSTALL: &[Opt] = &[
+    switch(None, "tarball", "it is a tarball that package made"),
+    switch(None, "install", "install what a tarball's package asks for"),
+    switch(None, "docker", "accepted, without effect"),
+    switch(None, "v1", "accepted, without effect"),
+    maybe(
+        None,
+        "safe",
+        "ms",
+        "watch it for 3000 ms, and bring the one before back if it fails",
+    ),
+];
+
+const PUBLISH: &[Opt] = &[switch(None, "npm", "accepted: it is always npm's way")];
+
 const LINK: &[Opt] = &[value(None, "info-node", "url", "address of the hub")];
 
 const fn verb(
@@ -368,6 +383,47 @@ pub(crate) const VERBS: &[Entry] = &[
         "<name> <n>",
         "run n instances, or +n more",
         Names::Apps,
+    ),
+    with(
+        verb(
+            Verb::Install,
+            &["install", "module:install", "module:update"],
+            "<module>",
+            "install a module, or a newer version of it",
+            Names::Files,
+        ),
+        INSTALL,
+    ),
+    verb(
+        Verb::Uninstall,
+        &["uninstall", "module:uninstall"],
+        "<module>",
+        "remove a module, or all",
+        Names::Apps,
+    ),
+    verb(
+        Verb::ModuleGenerate,
+        &["module:generate"],
+        "[name]",
+        "write a sample module into a new folder",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::Package,
+        &["package"],
+        "[folder]",
+        "pack a module as a tarball",
+        Names::Files,
+    ),
+    with(
+        verb(
+            Verb::Publish,
+            &["publish", "module:publish"],
+            "[folder]",
+            "publish a module",
+            Names::Files,
+        ),
+        PUBLISH,
     ),
     with(
         verb(

@@ -229,10 +229,8 @@ fn module_values(env: &mut Object, app: &Object, caller: &Caller, as_text: bool)
     };
     match caller.module_conf.get(name) {
         Some(Value::Object(section)) => {
+            lay_over(env, Some(&Value::Object(section.clone())));
             env.insert(name.to_owned(), Value::Object(section.clone()).to_string().into());
-            for (key, value) in section {
-                env.insert(key.clone(), value.clone());
-            }
         }
         _ if as_text => {
             env.insert(name.to_owned(), "{}".into());

@@ -1,0 +1,145 @@
+//! Programs that do the work of others: npm or bun, tar, curl or wget.
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::start::Machine;
+use pm2::schema::Host as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A program that installs packages.
+#[derive(Debug)]
+pub(super) struct Installer {
+    path: PathBuf,
+    bun: bool,
+}
+
+impl Installer {
+    /// bun if it is there, as with PM2; else npm.
+    pub(super) fn find() -> Result<Installer, Failure> {
+        let found = |name| Machine.find_program(name);
+        match (found("bun"), found("npm")) {
+            (Some(path), _) => Ok(Installer { path, bun: true }),
+            (None, Some(path)) => Ok(Installer { path, bun: false }),
+            (None, None) => Err(Failure::Error(
+                "installing a module needs npm or bun; neither is in PATH".into(),
+            )),
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        if self.bun { "BUN" } else { "NPM" }
+    }
+
+    /// Installs a package below `node_modules` of a folder.
+    pub(super) fn add(&self, package: &str, folder: &Path, console: &Console) -> Result<(), Failure> {
+        let mut command = Command::new(&self.path);
+        if self.bun {
+            command.args(["add", package]);
+        } else {
+            // A folder is copied: a link to it would lead nowhere once it has gone.
+            let flags = ["--loglevel=error", "--no-fund", "--no-audit", "--install-links"];
+            command
+                .args(["install", package])
+                .args(flags)
+                .arg("--prefix")
+                .arg(folder);
+        }
+        run(command.current_dir(folder), console)
+    }
+
+    /// Installs what a package asks for.
+    pub(super) fn install(&self, folder: &Path, console: &Console) -> Result<(), Failure> {
+        let mut command = Command::new(&self.path);
+        command.arg("install").current_dir(folder);
+        run(&mut command, console)
+    }
+
+    /// Installs a program for all.
+    pub(super) fn add_global(&self, package: &str, console: &Console) -> Result<(), Failure> {
+        let mut command = Command::new(&self.path);
+        command.args(if self.bun {
+            ["add", "-g"]
+        } else {
+            ["install", "-g"]
+        });
+        run(command.arg(package), console)
+    }
+
+    /// Publishes the package in a folder.
+    pub(super) fn publish(&self, folder: &Path, console: &Console) -> Result<(), Failure> {
+        let mut command = Command::new(&self.path);
+        command.arg("publish").current_dir(folder);
+        run(&mut command, console)
+    }
+}
+
+/// Packs a folder, under the name `module`.
+pub(super) fn pack(folder: &Path, into: &Path, console: &Console) -> Result<(), Failure> {
+    let mut command = Command::new("tar");
+    // What is fetched again by an installation is left out.
+    command
+        .arg("-czf")
+        .arg(into)
+        .args(["--exclude=node_modules", "--exclude=.git"])
+        .arg(r"--transform=s,^\.,module,")
+        .arg("-C")
+        .arg(folder)
+        .arg(".");
+    run(&mut command, console)
+}
+
+/// Unpacks into a folder, without the first name of each path.
+pub(super) fn unpack(tarball: &Path, into: &Path, console: &Console) -> Result<(), Failure> {
+    let mut command = Command::new("tar");
+    command
+        .arg("-xzf")
+        .arg(tarball)
+        .args(["--strip-components=1", "--no-same-owner", "-C"])
+        .arg(into);
+    run(&mut command, console)
+}
+
+/// Fetches a file.
+pub(super) fn fetch(url: &str, into: &Path, console: &Console) -> Result<(), Failure> {
+    let mut command = match (Machine.find_program("curl"), Machine.find_program("wget")) {
+        (Some(curl), _) => {
+            let mut command = Command::new(curl);
+            command.args(["--fail", "--silent", "--show-error", "--location", "--output"]);
+            command.arg(into).arg("--").arg(url);
+            command
+        }
+        (None, Some(wget)) => {
+            let mut command = Command::new(wget);
+            command.args(["--quiet", "-O"]).arg(into).arg("--").arg(url);
+            command
+        }
+        (None, None) => {
+            return Err(Failure::Error(format!(
+                "fetching {url} needs curl or wget; neither is in PATH"
+            )));
+        }
+    };
+    run(&mut command, console)
+}
+
+/// Runs a program to its end; what it says is shown.
+fn run(command: &mut Command, console: &Console) -> Result<(), Failure> {
+    console.flush();
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = if console.is_silent() {
+        Stdio::null
+    } else {
+        Stdio::inherit
+    };
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(output())
+        .stderr(output())
+        .status()
+        .map_err(Failure::file("running", &program))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Failure::Error(format!("{program} failed: {status}"))),
+    }
+}
