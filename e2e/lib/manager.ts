@@ -54,7 +54,14 @@ export class Manager {
   }
 
   env(): NodeJS.ProcessEnv {
-    const env: NodeJS.ProcessEnv = { ...process.env, ...this.extraEnv, PM2_HOME: this.home, NO_COLOR: '1' };
+    const env: NodeJS.ProcessEnv = {
+      ...process.env,
+      ...this.extraEnv,
+      PM2_HOME: this.home,
+      // As a shell has it; the original takes this for the working directory.
+      PWD: this.dir,
+      NO_COLOR: '1',
+    };
     // The test runner's own marks would change what the programs do.
     for (const key of ['NODE_ENV', 'VITEST', 'FORCE_COLOR', 'PM2_SILENT', 'NODE_OPTIONS', 'TEST'])
       delete env[key];

@@ -37,15 +37,6 @@ gap('cluster mode', 'instances of a Node app share a port', async () => {
   );
 });
 
-gap('file watching', 'a change of a watched file restarts the app', async () => {
-  const script = path.join(pm.dir, 'watched.js');
-  writeFileSync(script, 'setInterval(() => {}, 1000);\n');
-  await pm.ok('start', script, '--watch');
-  await new Promise((resolve) => setTimeout(resolve, 1000)); // the watcher looks at the folder first
-  writeFileSync(script, 'setInterval(() => {}, 2000);\n');
-  await until('a restart', async () => (await pm.app('watched')).pm2_env.restart_time > 0, soon);
-});
-
 gap('cron restart', 'a cron pattern restarts the app', async () => {
   await pm.ok('start', app('prints.js'), '--cron-restart', '* * * * * *');
   await until('a restart', async () => (await pm.app('prints')).pm2_env.restart_time > 0, soon);

@@ -36,6 +36,7 @@ pub(crate) const TABLE_FIELDS: &[&str] = &[
     "username",
     "version",
     "watch",
+    Pm2Env::WATCH_ERRORS,
 ];
 
 /// Reads the JSON list of `getMonitorData`, keeping only the named fields of each `pm2_env` (`None`: all). Elements that

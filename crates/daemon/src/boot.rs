@@ -33,6 +33,7 @@ use crate::rpc::{self, Door};
 use crate::settings::Settings;
 use crate::sockets::{self, SocketError};
 use crate::versions::NodeVersions;
+use crate::watch::Watching;
 use crate::{DaemonOptions, host_metrics::HostMetrics};
 
 /// Events that wait for the loop. Whoever sends more, waits.
@@ -159,6 +160,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         interactor: None,
         listeners,
         events: sender,
+        watching: Watching::default(),
         ending: None,
     };
     let stored = std::fs::read_to_string(&daemon.home.module_conf_file).unwrap_or_default();
@@ -281,6 +283,12 @@ impl Daemon {
             let former = former.map(|env| env.to_policy(&self.settings.defaults));
             let living = alive.get(&id).map_or(&[][..], Vec::as_slice);
             self.sup.adopt(now, id, policy, former, kept.restored, living);
+            // A change that happened while there was no daemon counts too.
+            let since_ms = match living {
+                [] => now.wall_ms,
+                _ => kept.restored.facts.started_at,
+            };
+            self.follow_watch(id, since_ms);
         }
         self.settle();
         for (incarnation, exit) in exits {

@@ -7,6 +7,7 @@ use supervisor::{Incarnation, ProcId};
 
 use crate::outbox::Outbox;
 use crate::rpc::{Door, Responder};
+use crate::watch::WatchId;
 
 /// Something happened. The tasks around the loop send these; nothing else reaches it but the keeper's socket, signals and time.
 #[derive(Debug)]
@@ -74,5 +75,21 @@ pub(crate) enum Event {
         script: PathBuf,
         /// The version in the nearest package.json.
         version: Option<String>,
+    },
+    /// A file that is watched was changed.
+    FileChanged {
+        /// For whom.
+        watch: WatchId,
+        /// Which one (of several at once: one of them).
+        path: PathBuf,
+        /// When the latest change was made, ms since the epoch.
+        changed_at_ms: i64,
+    },
+    /// Some files can't be watched.
+    WatchTrouble {
+        /// For whom.
+        watch: WatchId,
+        /// Why, and what to do.
+        text: String,
     },
 }

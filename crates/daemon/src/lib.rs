@@ -46,6 +46,7 @@ mod sockets;
 mod stdin;
 mod tree;
 mod versions;
+mod watch;
 mod watched;
 mod worker;
 

@@ -35,6 +35,7 @@ use crate::rotation::LogRules;
 use crate::rpc::{Door, Responder};
 use crate::settings::Settings;
 use crate::versions::NodeVersions;
+use crate::watch::Watching;
 
 /// Whose lives are that belong to no entry any more; no entry ever has this number.
 const NOBODY: ProcId = ProcId(u32::MAX);
@@ -71,6 +72,7 @@ pub(crate) struct Daemon {
     pub(crate) listeners: Vec<(&'static str, OwnedFd)>,
     pub(crate) events: Sender<Event>,
     pub(crate) next_worker_run: Mono,
+    pub(crate) watching: Watching,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -135,6 +137,12 @@ impl Daemon {
             }
             Event::ModuleConf(text) => self.take_log_rules(&text),
             Event::FormerAgentEnded { responder } => self.start_agent_now(responder),
+            Event::FileChanged {
+                watch,
+                path,
+                changed_at_ms,
+            } => self.on_file_changed(watch, path, changed_at_ms),
+            Event::WatchTrouble { watch, text } => self.on_watch_trouble(watch, &text),
             Event::AgentSaidGoodBye => {
                 if let Some(ending) = &mut self.ending {
                     ending.agent_has_gone();
@@ -177,6 +185,7 @@ impl Daemon {
             Some(self.next_worker_run),
             self.agent.next_sample(),
             self.agent.next_line(),
+            self.watching.next_due(),
         ]
         .into_iter()
         .flatten()
@@ -193,6 +202,9 @@ impl Daemon {
             self.next_worker_run = now.mono.after(self.settings.worker_interval);
             self.check_memory();
             self.look_at_host();
+        }
+        if self.watching.next_due().is_some_and(|at| at <= now.mono) {
+            self.restart_changed();
         }
         if self.agent.next_line().is_some_and(|at| at <= now.mono) {
             let lines = self.agent.overdue_lines();
@@ -281,6 +293,7 @@ impl Daemon {
         if let Err(error) = self.keeper.remove(&record::store_name(id)) {
             self.complain(&format!("removing the record of process {}: {error}", id.0));
         }
+        self.stop_watching(id);
         self.apps.remove(&id);
         // What a former life still writes must not be taken for the words of the next process of this number.
         for life in self.lives.values_mut().filter(|life| life.id == id) {

@@ -4,6 +4,7 @@ use pm2::Object;
 use serde_json::Value;
 use supervisor::{Command, Exit, Incarnation, ProcId, Refusal, Status};
 
+use crate::clock;
 use crate::jobs::JobId;
 use crate::journal::Level;
 use crate::owner::{Daemon, exit_line};
@@ -49,6 +50,8 @@ impl Daemon {
         if let Some(former) = app.former_env.take() {
             app.env = former;
         }
+        self.follow_watch(id, clock::wall_ms());
+        let Some(app) = self.apps.get(&id) else { return };
         let label = format!("{}:{}", app.env.name(), id.0);
         if let Some(path) = app.env.pid_path() {
             self.disk.write(path, pid.to_string(), 0o644);

@@ -7,6 +7,7 @@
 //! * [`spawn`]: start a program with its descriptors in place; [`wait`]: collect exits; [`process`]: signal, watch, retitle
 //! * [`proc`]: sample processes and walk their tree cheaply; [`host`], [`devices`]: facts about the machine; [`users`]: names and ids
 //! * [`fd`], [`pass`], [`memfd`], [`lock`], [`socket`], [`signal`], [`terminal`]: the small tools
+//! * [`notify`]: changes in folders
 //! * [`channel`]: an IPC stream to a child that survives the death of the process that uses it, byte for byte
 
 pub mod channel;
@@ -15,6 +16,7 @@ pub mod fd;
 pub mod host;
 pub mod lock;
 pub mod memfd;
+pub mod notify;
 pub mod pass;
 pub mod proc;
 pub mod process;

@@ -74,11 +74,18 @@ pub(crate) fn on_target(
     } else {
         target.to_owned()
     };
-    let env = if brings_options {
+    let mut env = if brings_options {
         Some(restart_environment(context, &name)?)
     } else {
         None
     };
+    if action == Action::Restart
+        && toggles_watch(context)
+        && let Some(Value::Object(conf)) = env.as_mut().and_then(|env| env.get_mut("current_conf"))
+    {
+        // The daemon turns it round; what was typed must not turn it back.
+        conf.shift_remove("watch");
+    }
     let jobs = ids
         .iter()
         .map(|id| Job {
@@ -177,6 +184,7 @@ pub(crate) fn run(
 /// `restart --watch` turns watching on or off; in a configuration file the file says what holds.
 fn toggles_watch(context: &Context<'_>) -> bool {
     context.typed.on("watch")
+        && context.typed.texts("watch").is_empty()
         && context
             .typed
             .operands

@@ -9,6 +9,7 @@ use crate::home::now_ms;
 use crate::process::{TABLE_FIELDS, parse_list};
 use crate::render::{self, Order};
 use pm2::Object;
+use pm2::env::Pm2Env;
 use pm2::inspect::{Options, inspect};
 use pm2::rpc::method;
 use std::time::Duration;
@@ -96,6 +97,14 @@ fn print(context: &Context<'_>, client: &mut Client, order: Order) -> Result<(),
     console.say(render::list(&list, order, now_ms(), console.brush, console.width).trim_end_matches('\n'));
     if let Some(line) = render::host_line(&serde_json::from_slice(&host)?, console.brush) {
         console.say(line);
+    }
+    for process in &list {
+        for error in process.env.list(Pm2Env::WATCH_ERRORS) {
+            console.warn(format_args!(
+                "App {} is not watched as it should be: {error}",
+                process.name
+            ));
+        }
     }
     Ok(())
 }

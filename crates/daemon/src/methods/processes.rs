@@ -203,6 +203,7 @@ impl Daemon {
             let mut policy = env.to_policy(&self.settings.defaults);
             policy.autostart &= execute;
             self.apps.insert(id, App::new(env));
+            self.follow_watch(id, clock::wall_ms());
             self.command_for(
                 job,
                 id,
@@ -233,6 +234,7 @@ impl Daemon {
         if let Some(app) = self.apps.get_mut(&id) {
             app.env = env;
         }
+        self.follow_watch(id, clock::wall_ms());
         Some(Box::new(policy))
     }
 
@@ -253,7 +255,7 @@ impl Daemon {
     }
 
     /// Says what an app asks for and this daemon does not do yet. Workers that share their sockets run as independent instances, and
-    /// are shown as what they are; a watch and a cron pattern are kept for whoever reads the list.
+    /// are shown as what they are; a cron pattern is kept for whoever reads the list.
     fn say_what_is_missing(&mut self, id: ProcId, env: &mut Pm2Env) {
         let mut missing = Vec::new();
         if env.exec_mode() == ExecMode::Cluster {
@@ -261,9 +263,6 @@ impl Daemon {
             missing.push(
                 "cluster mode, which is not available yet: it runs in fork mode, without shared sockets",
             );
-        }
-        if env.watches() {
-            missing.push("watch, which is not available yet: a change of a file does not restart it");
         }
         if env.cron_restart().is_some() {
             missing.push("cron_restart, which is not available yet: it is not restarted by the clock");

@@ -1,9 +1,11 @@
 //! Watching files. The entry says whether a process is watched; clients change it here.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use supervisor::ProcId;
 
 use super::{Args, id_text};
+use crate::clock;
+use crate::journal::Level;
 use crate::owner::Daemon;
 use crate::rpc::Responder;
 
@@ -56,14 +58,17 @@ fn set(daemon: &mut Daemon, id: ProcId, watch: bool) {
     let Some(app) = daemon.apps.get_mut(&id) else {
         return;
     };
+    let changes = app.env.watches() != watch;
     // Paths that are watched stay as they are while watching is on.
-    if app.env.watches() != watch
-        || app
-            .env
-            .get("watch")
-            .is_none_or(|value| matches!(value, Value::Null))
-    {
-        app.env.set("watch", watch);
-        daemon.keep(id);
+    if !changes && app.env.get("watch").is_some() {
+        return;
     }
+    app.env.set("watch", watch);
+    if changes {
+        let verb = if watch { "Start" } else { "Stop" };
+        let text = format!("[Watch] {verb} watching {}", app.env.name());
+        daemon.say(Level::Log, &text);
+        daemon.follow_watch(id, clock::wall_ms());
+    }
+    daemon.keep(id);
 }

@@ -179,19 +179,14 @@ fn instances_are_numbered_and_cluster_mode_is_not_pretended() {
 }
 
 #[test]
-fn a_watch_and_a_cron_pattern_are_not_accepted_in_silence() {
+fn a_cron_pattern_is_not_accepted_in_silence() {
     let home = Home::start();
     let script = sleeper(&home);
-    let app = home.app(
-        "asks",
-        "bash",
-        &script,
-        &json!({ "watch": true, "cron_restart": "* * * * *" }),
-    );
+    let app = home.app("asks", "bash", &script, &json!({ "cron_restart": "* * * * *" }));
     home.call("prepare", &json!([app])).expect("started");
-    for what in ["asks for watch", "asks for cron_restart"] {
-        until_true("the log says so", || home.log("pm2.log").contains(what));
-    }
+    until_true("the log says so", || {
+        home.log("pm2.log").contains("asks for cron_restart")
+    });
 }
 
 #[test]

@@ -10,11 +10,13 @@ mod policy;
 mod prepare;
 mod render;
 mod reports;
+mod watch;
 
 pub use policy::PolicyDefaults;
 pub use prepare::{Entry, PrepareError, PrepareFacts, duplicate, prepare, suffix_log_path, suffix_pid_path};
 pub use render::{ListElement, Monit};
 pub use reports::{ActionReport, MetricReport};
+pub use watch::{WatchTiming, WatchedFiles};
 
 use crate::{Object, js};
 use serde_json::Value;
