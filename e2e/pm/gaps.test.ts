@@ -41,8 +41,3 @@ gap('cron restart', 'a cron pattern restarts the app', async () => {
   await pm.ok('start', app('prints.js'), '--cron-restart', '* * * * * *');
   await until('a restart', async () => (await pm.app('prints')).pm2_env.restart_time > 0, soon);
 });
-
-gap('configuration values', 'set and get', async () => {
-  await pm.ok('set', 'prints:key', 'value');
-  expect((await pm.ok('get', 'prints:key')).stdout).toContain('value');
-});

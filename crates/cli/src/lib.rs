@@ -17,6 +17,7 @@ mod modules;
 mod process;
 mod render;
 mod start;
+mod startup;
 mod style;
 mod targets;
 mod verbs;
@@ -133,7 +134,7 @@ fn mistaken(program: &str, error: &ParseError, console: &Console) -> ExitCode {
             }
             console.put(format_args!("\n{}\n", usage(program)));
         }
-        ParseError::ExtraOperand(verb) => {
+        ParseError::ExtraOperand(verb, _) => {
             console.error(error);
             console.put(command_help(program, *verb));
         }

@@ -21,7 +21,11 @@ pub(crate) fn candidates(words: &[String], partial: &str, apps: impl FnOnce() ->
             .collect()
     } else {
         match entry {
-            None => VERBS.iter().map(|entry| entry.name().to_owned()).collect(),
+            None => VERBS
+                .iter()
+                .flat_map(|entry| entry.names)
+                .map(|name| (*name).to_owned())
+                .collect(),
             Some(Some(entry)) if entry.complete == Names::Apps => apps(),
             Some(_) => Vec::new(),
         }
@@ -37,6 +41,12 @@ pub(crate) fn snippet(shell: &str, program: &str) -> String {
         "zsh" => format!(
             "_{name}_completion() {{\n  local words; words=(${{=BUFFER}})\n  reply=($({program} completion -- \"${{words[@]}}\" 2>/dev/null))\n}}\n\
              (( $+functions[compctl] )) || autoload -Uz compctl 2>/dev/null\ncompctl -K _{name}_completion -f {program}\n"
+        ),
+        "fish" => format!(
+            "function __{name}_completion\n  set -l before (commandline -opc)\n  set -lx COMP_CWORD (count $before)\n  \
+             set -lx COMP_LINE (commandline -p)\n  set -lx COMP_POINT (commandline -C)\n  \
+             {program} completion -- $before (commandline -ct) 2>/dev/null\nend\n\
+             complete -c {program} -a '(__{name}_completion)'\n"
         ),
         _ => format!(
             "_{name}_completion() {{\n  local cur=\"${{COMP_WORDS[COMP_CWORD]}}\"\n  COMPREPLY=($(COMP_CWORD=\"$COMP_CWORD\" COMP_LINE=\"$COMP_LINE\" \

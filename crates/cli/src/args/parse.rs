@@ -15,8 +15,8 @@ pub(crate) enum ParseError {
     MissingValue(String),
     #[error("Command not found")]
     UnknownVerb(String),
-    #[error("Unknown command argument")]
-    ExtraOperand(Verb),
+    #[error("Unknown command argument: {1}")]
+    ExtraOperand(Verb, String),
 }
 
 /// The value of one option.
@@ -143,8 +143,8 @@ fn take_verb(typed: &mut Typed, entry: &'static Entry) -> Result<(), ParseError>
     if let Some(name) = entry.required().nth(typed.operands.len()) {
         return Err(ParseError::MissingOperand(name.to_owned()));
     }
-    if entry.strict && !typed.operands.is_empty() {
-        return Err(ParseError::ExtraOperand(entry.verb));
+    if let (true, Some(extra)) = (entry.strict, typed.operands.first()) {
+        return Err(ParseError::ExtraOperand(entry.verb, extra.clone()));
     }
     Ok(())
 }
@@ -317,14 +317,17 @@ mod tests {
     fn mistakes_are_told_in_pm2s_words() {
         assert_eq!(fails("start app.js --nope"), "unknown option `--nope'");
         assert_eq!(fails("stop --raw x"), "unknown option `--raw'");
-        assert_eq!(fails("stop"), "missing required argument `target'");
-        assert_eq!(fails("scale api"), "missing required argument `n'");
+        assert_eq!(
+            fails("stop"),
+            "missing required argument `id|name|namespace|all|json|stdin'"
+        );
+        assert_eq!(fails("scale api"), "missing required argument `number'");
         assert_eq!(
             fails("start app.js --name"),
             "option `-n --name <name>' argument missing"
         );
         assert_eq!(fails("strat app.js"), "Command not found");
-        assert_eq!(fails("kill all"), "Unknown command argument");
+        assert_eq!(fails("kill all"), "Unknown command argument: all");
         assert_eq!(typed("kill -h").verb, Some(Verb::Kill));
         assert_eq!(typed("").verb, None);
     }

@@ -50,6 +50,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    #[cfg(test)]
     pub(crate) fn name(&self) -> &'static str {
         self.names[0]
     }
@@ -296,6 +297,10 @@ const INSTALL: &[Opt] = &[
 
 const PUBLISH: &[Opt] = &[switch(None, "npm", "accepted: it is always npm's way")];
 
+const JSON: &[Opt] = &[switch(None, "json", "print JSON")];
+
+const DRY: &[Opt] = &[switch(None, "dry-run", "show what would be done, and do nothing")];
+
 const LINK: &[Opt] = &[value(None, "info-node", "url", "address of the hub")];
 
 const fn verb(
@@ -338,49 +343,49 @@ pub(crate) const VERBS: &[Entry] = &[
     verb(
         Verb::Stop,
         &["stop"],
-        "<target...>",
+        "<id|name|namespace|all|json|stdin...>",
         "stop processes; they stay in the list",
         Names::Apps,
     ),
     verb(
         Verb::Restart,
         &["restart"],
-        "<target...>",
+        "<id|name|namespace|all|json|stdin...>",
         "restart processes, start stopped ones",
         Names::Apps,
     ),
     verb(
         Verb::Reload,
         &["reload"],
-        "<target>",
+        "<id|name|namespace|all>",
         "replace processes without a refused connection",
         Names::Apps,
     ),
     verb(
         Verb::Delete,
         &["delete", "del"],
-        "<target...>",
+        "<name|id|namespace|script|all|json|stdin...>",
         "stop processes and forget them",
         Names::Apps,
     ),
     verb(
         Verb::StartOrRestart,
         &["startOrRestart"],
-        "<file>",
+        "<json>",
         "restart what runs, start the rest",
         Names::Files,
     ),
     verb(
         Verb::StartOrReload,
         &["startOrReload", "startOrGracefulReload"],
-        "<file>",
+        "<json>",
         "reload what runs, start the rest",
         Names::Files,
     ),
     verb(
         Verb::Scale,
         &["scale"],
-        "<name> <n>",
+        "<app_name> <number>",
         "run n instances, or +n more",
         Names::Apps,
     ),
@@ -459,7 +464,7 @@ pub(crate) const VERBS: &[Entry] = &[
     verb(
         Verb::Describe,
         &["describe", "desc", "info", "show"],
-        "<target>",
+        "<name|id>",
         "everything about a process",
         Names::Apps,
     ),
@@ -499,21 +504,21 @@ pub(crate) const VERBS: &[Entry] = &[
     verb(
         Verb::Reset,
         &["reset"],
-        "<target>",
+        "<name|id|all>",
         "set the restart counters to 0",
         Names::Apps,
     ),
     verb(
         Verb::SendSignal,
         &["sendSignal"],
-        "<signal> <target>",
+        "<signal> <pm2_id|name>",
         "send a signal",
         Names::Apps,
     ),
     verb(
         Verb::Send,
         &["send"],
-        "<id> <line>",
+        "<pm_id> <line>",
         "write a line to a process's standard input",
         Names::Unknown,
     ),
@@ -628,6 +633,99 @@ pub(crate) const VERBS: &[Entry] = &[
         Names::Unknown,
     )),
     verb(
+        Verb::Set,
+        &["set"],
+        "[key] [value]",
+        "store a value for the app or module that the key begins with; without a key, edit the file",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::Multiset,
+        &["multiset"],
+        "<value>",
+        "store many: \"key value key value\"",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::Unset,
+        &["unset"],
+        "<key>",
+        "forget a stored value; all forgets everything",
+        Names::Unknown,
+    ),
+    with(
+        verb(Verb::Get, &["get"], "[key]", "show stored values", Names::Unknown),
+        JSON,
+    ),
+    with(
+        verb(
+            Verb::Conf,
+            &["conf"],
+            "[key] [value]",
+            "show all stored values",
+            Names::Unknown,
+        ),
+        JSON,
+    ),
+    verb(
+        Verb::Config,
+        &["config"],
+        "<key> [value]",
+        "show the values of an app or module, or store one",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::Init,
+        &["init", "ecosystem"],
+        "[simple]",
+        "write a first ecosystem.config.js",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::Examples,
+        &["examples"],
+        "",
+        "show how it is used",
+        Names::Unknown,
+    ),
+    with(
+        verb(
+            Verb::Startup,
+            &["startup"],
+            "[platform]",
+            "start the daemon and the saved list when the machine starts",
+            Names::Unknown,
+        ),
+        DRY,
+    ),
+    with(
+        verb(
+            Verb::Unstartup,
+            &["unstartup"],
+            "[platform]",
+            "no start with the machine any more",
+            Names::Unknown,
+        ),
+        DRY,
+    ),
+    with(
+        verb(
+            Verb::Logrotate,
+            &["logrotate"],
+            "",
+            "write a configuration for the system's logrotate",
+            Names::Unknown,
+        ),
+        DRY,
+    ),
+    verb(
+        Verb::DeepUpdate,
+        &["deepUpdate"],
+        "",
+        "install the newest release, then update",
+        Names::Unknown,
+    ),
+    verb(
         Verb::Hub,
         &["hub"],
         "[token create]",
@@ -637,7 +735,7 @@ pub(crate) const VERBS: &[Entry] = &[
     verb(
         Verb::Completion,
         &["completion"],
-        "[install|uninstall|bash|zsh]",
+        "[install|uninstall|bash|zsh|fish]",
         "completion for the shell",
         Names::Unknown,
     ),

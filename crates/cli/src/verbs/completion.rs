@@ -21,29 +21,38 @@ pub(crate) fn completion(context: &Context<'_>) -> Result<Then, Failure> {
         }
         return Ok(Then::Done);
     }
-    let shell = match var("SHELL") {
-        Some(path) if path.ends_with("zsh") => "zsh",
+    let login = var("SHELL").unwrap_or_default();
+    let shell = match login.rsplit('/').next() {
+        Some("zsh") => "zsh",
+        Some("fish") => "fish",
         _ => "bash",
     };
     match context.typed.operands.first().map(String::as_str) {
         None => console.put(snippet(shell, context.program)),
-        Some(shell @ ("bash" | "zsh")) => console.put(snippet(shell, context.program)),
+        Some(shell @ ("bash" | "zsh" | "fish")) => console.put(snippet(shell, context.program)),
         Some("install") => {
-            let path = rc_file(shell)?;
+            let path = start_file(shell, context.program)?;
             let text = without_snippet(&std::fs::read_to_string(&path).unwrap_or_default());
             let text = format!("{text}\n{BEGIN}\n{}{END}\n", snippet(shell, context.program));
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(Failure::file("making the folder", folder))?;
+            }
             std::fs::write(&path, text).map_err(Failure::file("writing", &path))?;
-            console.info(format_args!("{} tab-completion installed.", context.program));
+            console.info(format_args!(
+                "{} tab-completion installed in {}; open a new shell to use it.",
+                context.program,
+                path.display()
+            ));
         }
         Some("uninstall") => {
-            let path = rc_file(shell)?;
+            let path = start_file(shell, context.program)?;
             let text = std::fs::read_to_string(&path).map_err(Failure::file("reading", &path))?;
             std::fs::write(&path, without_snippet(&text)).map_err(Failure::file("writing", &path))?;
             console.info(format_args!("{} tab-completion uninstalled.", context.program));
         }
         Some(other) => {
             return Err(Failure::Error(format!(
-                "completion {other}: say install, uninstall, bash or zsh"
+                "completion {other}: say install, uninstall, bash, zsh or fish"
             )));
         }
     }
@@ -61,9 +70,14 @@ fn apps(context: &Context<'_>) -> Vec<String> {
     names
 }
 
-fn rc_file(shell: &str) -> Result<PathBuf, Failure> {
+/// The file that the shell reads.
+fn start_file(shell: &str, program: &str) -> Result<PathBuf, Failure> {
     let home = var("HOME").ok_or_else(|| Failure::Error("HOME is not set".into()))?;
-    Ok(PathBuf::from(home).join(format!(".{shell}rc")))
+    let home = PathBuf::from(home);
+    Ok(match shell {
+        "fish" => home.join(format!(".config/fish/completions/{program}.fish")),
+        shell => home.join(format!(".{shell}rc")),
+    })
 }
 
 fn without_snippet(text: &str) -> String {

@@ -18,7 +18,7 @@ use std::time::Duration;
 const REFRESH: Duration = Duration::from_millis(900);
 
 pub(crate) fn list(context: &Context<'_>) -> Result<Then, Failure> {
-    let order = order(context)?;
+    let order = order(context);
     let mut client = context.client()?;
     if !context.typed.on("watch") {
         print(context, &mut client, order)?;
@@ -39,7 +39,7 @@ pub(crate) fn list(context: &Context<'_>) -> Result<Then, Failure> {
 
 /// The list after an action.
 pub(crate) fn after(context: &Context<'_>) -> Result<(), Failure> {
-    print(context, &mut context.client()?, order(context)?)?;
+    print(context, &mut context.client()?, order(context))?;
     if context.typed.on("attach") {
         super::logs::attach(context)?;
     }
@@ -64,15 +64,17 @@ pub(crate) fn prettylist(context: &Context<'_>) -> Result<Then, Failure> {
     Ok(Then::Done)
 }
 
-fn order(context: &Context<'_>) -> Result<Order, Failure> {
-    match context.typed.text("sort") {
-        None => Ok(Order::BY_NAME),
-        Some(text) => Order::parse(text).ok_or_else(|| {
-            Failure::Error(format!(
-                "can't sort by {text}: say name, namespace, pid, id, cpu, memory, uptime or status, and :asc or :desc"
-            ))
-        }),
-    }
+/// A field that is none leaves the list in its usual order, as in PM2, but not in silence.
+fn order(context: &Context<'_>) -> Order {
+    let Some(text) = context.typed.text("sort") else {
+        return Order::BY_NAME;
+    };
+    Order::parse(text).unwrap_or_else(|| {
+        context.console.warn(format_args!(
+            "can't sort by {text}: say name, namespace, pid, id, cpu, memory, uptime or status, and :asc or :desc"
+        ));
+        Order::BY_NAME
+    })
 }
 
 /// Both questions go out before the first answer is read.

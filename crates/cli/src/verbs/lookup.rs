@@ -43,9 +43,13 @@ pub(crate) fn describe(context: &Context<'_>) -> Result<Then, Failure> {
 pub(crate) fn pid(context: &Context<'_>) -> Result<Then, Failure> {
     let list = context.client()?.list(Some(&[]))?;
     let wanted = context.typed.operands.first().filter(|name| *name != "all");
-    for process in list.iter().filter(|p| wanted.is_none_or(|name| p.name == *name)) {
-        context.console.say(process.pid);
-    }
+    let pids: Vec<String> = list
+        .iter()
+        .filter(|p| wanted.is_none_or(|name| p.name == *name))
+        .map(|p| p.pid.to_string())
+        .collect();
+    // Nobody of that name is an empty line, as in PM2.
+    context.console.say(pids.join("\n"));
     Ok(Then::Done)
 }
 

@@ -3,9 +3,12 @@
 pub(crate) mod act;
 mod attach;
 mod completion;
+mod conf;
 mod dump;
 mod env;
+mod examples;
 mod flush;
+mod init;
 mod kill;
 mod link;
 mod list;
@@ -18,6 +21,7 @@ mod scale;
 mod serve;
 mod signal;
 mod start;
+mod startup;
 mod sysinfo;
 mod trigger;
 
@@ -78,6 +82,18 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Unlink => link::unlink(context),
         Verb::Kill => kill::kill(context),
         Verb::Completion => completion::completion(context),
+        Verb::Set => conf::set(context),
+        Verb::Multiset => conf::multiset(context),
+        Verb::Unset => conf::unset(context),
+        Verb::Get => conf::get(context),
+        Verb::Conf => conf::all(context),
+        Verb::Config => conf::config(context),
+        Verb::Init => init::init(context),
+        Verb::Examples => examples::examples(context),
+        Verb::DeepUpdate => examples::deep_update(context),
+        Verb::Startup => startup::startup(context),
+        Verb::Unstartup => startup::unstartup(context),
+        Verb::Logrotate => startup::logrotate(context),
         Verb::Hub => Err(Failure::Error(format!(
             "`hub` is the first word: {} hub --data DIR --listen ADDR:PORT",
             context.program

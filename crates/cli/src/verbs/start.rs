@@ -38,6 +38,9 @@ pub(crate) fn start(context: &Context<'_>) -> Result<Then, Failure> {
 pub(crate) fn from_file(context: &Context<'_>, action: Action) -> Result<Then, Failure> {
     let target = &context.typed.operands[0];
     let Some(source) = config_source(target) else {
+        if !context.cwd.join(target).exists() {
+            return Err(Failure::Error(format!("File {target} not found")));
+        }
         return Err(Failure::Error(format!(
             "{target} is no configuration file: its name ends in .json, .yaml or .config.js"
         )));

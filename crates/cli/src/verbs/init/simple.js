@@ -1,0 +1,8 @@
+@EXPORT@ {
+  apps: [
+    {
+      name: 'app',
+      script: './app.js',
+    },
+  ],
+}
