@@ -6,7 +6,7 @@
 //!
 //! * [`spawn`]: start a program with its descriptors in place; [`wait`]: collect exits; [`process`]: signal, watch, retitle
 //! * [`proc`]: sample processes and walk their tree cheaply; [`host`], [`devices`]: facts about the machine; [`users`]: names and ids
-//! * [`fd`], [`pass`], [`memfd`], [`lock`], [`socket`], [`signal`], [`terminal`]: the small tools
+//! * [`fd`], [`pass`], [`memfd`], [`lock`], [`socket`], [`listen`], [`signal`], [`terminal`]: the small tools
 //! * [`notify`]: changes in folders
 //! * [`channel`]: an IPC stream to a child that survives the death of the process that uses it, byte for byte
 
@@ -14,6 +14,7 @@ pub mod channel;
 pub mod devices;
 pub mod fd;
 pub mod host;
+pub mod listen;
 pub mod lock;
 pub mod memfd;
 pub mod notify;

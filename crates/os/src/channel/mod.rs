@@ -175,6 +175,14 @@ impl Channel {
         outbound::flush(self)
     }
 
+    /// Whether the child has read everything that was ever given to the socket. Bytes that wait before it do not count.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn is_read(&self) -> io::Result<bool> {
+        Ok(outbound::unread_by_peer(self.socket.as_fd())? == 0)
+    }
+
     /// Bytes that wait for the child.
     ///
     /// # Errors

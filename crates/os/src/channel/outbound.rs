@@ -139,7 +139,7 @@ fn reclaim(channel: &Channel) -> io::Result<()> {
 }
 
 /// Memory of the socket's queue towards the child (`SIOCOUTQ`), 0 when it has read everything.
-fn unread_by_peer(socket: BorrowedFd<'_>) -> io::Result<u32> {
+pub(super) fn unread_by_peer(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: TIOCOUTQ (= SIOCOUTQ) stores one int at the given address.
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } < 0 {
