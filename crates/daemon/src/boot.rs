@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::bus::{self, Bus};
 use crate::child_news::stash_of;
 use crate::clock;
+use crate::cluster::{self, Cluster, Preload};
 use crate::disk::Disk;
 use crate::event::Event;
 use crate::jobs::Jobs;
@@ -135,6 +136,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
     let now = clock::now();
     let mut daemon = Daemon {
         next_worker_run: now.mono.after(settings.worker_interval),
+        preload: Preload::of_home(&home.root),
         home,
         settings,
         started_at_ms: now.wall_ms,
@@ -145,6 +147,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         next_id: 0,
         jobs: Jobs::default(),
         keeper,
+        cluster: Cluster::new(),
         respawn: options.respawn,
         pump: log_pump,
         rules: LogRules::default(),
@@ -220,6 +223,7 @@ impl Daemon {
         let now = clock::now();
         let mut stashes = BTreeMap::new();
         let mut records = BTreeMap::new();
+        let mut sockets = BTreeMap::new();
         for (name, fds) in handed.stored {
             if let Some(id) = record::process_of(&name) {
                 let read = match fds.first() {
@@ -235,6 +239,8 @@ impl Daemon {
                     // It stays with the keeper, for a release that can read it.
                     Err(error) => self.complain(&format!("the record of process {}: {error}", id.0)),
                 }
+            } else if cluster::is_ours(&name) {
+                sockets.insert(name, fds);
             } else if let Some(incarnation) = stash_of(&name)
                 && let Ok(stash) = Stash::restore(fds)
             {
@@ -290,6 +296,7 @@ impl Daemon {
             };
             self.follow_watch(id, since_ms);
         }
+        self.carry_on_cluster(sockets);
         self.settle();
         for (incarnation, exit) in exits {
             self.on_exited(incarnation, exit);

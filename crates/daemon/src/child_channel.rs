@@ -3,7 +3,7 @@
 //! The owner has to do it itself, because a line may leave the socket only after its effect is kept (see [`os::channel`]).
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -135,6 +135,29 @@ impl ChildChannel {
             self.want_to_write(true);
         }
         Ok(())
+    }
+
+    /// Send a line with a descriptor. `Ok(false)`: not now; the owner is told when it may be possible.
+    pub(crate) fn send_handle(&mut self, line: &[u8], fd: &OwnedFd) -> Result<bool, WriteError> {
+        match self.channel.write_with_fd(line, fd.as_fd()) {
+            Ok(true) => Ok(true),
+            Ok(false) => {
+                self.want_to_write(true);
+                Ok(false)
+            }
+            // The user has too many descriptors under way: a shortage, nothing about this channel.
+            Err(WriteError::Io(error))
+                if error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the child has read all that was sent.
+    pub(crate) fn is_read(&self) -> bool {
+        self.channel.is_read().unwrap_or(true)
     }
 
     /// The child may be able to read again.

@@ -3,12 +3,13 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use node::message::{ChildMessage, classify};
+use node::internal::{Internal, Kind};
+use node::message::{ChildMessage, classify, classify_value};
 use os::channel::WriteError;
 use serde_json::Value;
 use supervisor::{Incarnation, Input, ProcId};
 
-use crate::child_channel::{ChildChannel, Turn};
+use crate::child_channel::Turn;
 use crate::clock;
 use crate::keeper_link::KeeperLink;
 use crate::owner::{Daemon, process_ref};
@@ -36,29 +37,32 @@ impl Daemon {
         let Some(life) = self.lives.get_mut(&incarnation) else {
             return;
         };
-        let Some(mut channel) = life.channel.take() else {
+        let Some(channel) = life.channel.as_mut() else {
             return;
         };
         let id = life.id;
-        let mut scratch = std::mem::take(&mut self.scratch);
         let mut messages = Vec::new();
         let mut bad = 0_u64;
         let turn = channel.read(
-            &mut scratch,
+            &mut self.scratch,
             &mut keep_with(&mut self.keeper, incarnation),
             &mut |line| match classify(line) {
                 Ok(message) => messages.push(message),
                 Err(_) => bad += 1,
             },
         );
-        scratch.clear();
-        scratch.shrink_to(256 * 1024);
-        self.scratch = scratch;
+        self.scratch.clear();
+        self.scratch.shrink_to(256 * 1024);
         for message in messages {
             self.on_child_message(id, incarnation, message);
         }
         // What the lines wish for is carried out before they leave the socket: a new daemon sees them again or sees their effect.
         self.settle();
+        let channel = self
+            .lives
+            .get_mut(&incarnation)
+            .and_then(|life| life.channel.as_mut());
+        let Some(channel) = channel else { return };
         let taken = if matches!(turn, Ok(Turn::Lines)) {
             channel.taken()
         } else {
@@ -66,6 +70,7 @@ impl Daemon {
         };
         let skipped = channel.newly_skipped();
         let flushed = channel.flush();
+        self.send_blocked(incarnation);
         if bad > 0 {
             self.complain_about(
                 incarnation,
@@ -81,17 +86,12 @@ impl Daemon {
             );
         }
         let turn = match (turn, taken) {
-            (Ok(Turn::Ended) | Err(_), _) | (_, Err(_)) => {
-                return self.channel_ended(id, incarnation, channel);
-            }
+            (Ok(Turn::Ended) | Err(_), _) | (_, Err(_)) => return self.channel_ended(id, incarnation),
             (Ok(turn), Ok(())) => turn,
         };
         // Once is enough: a flood must not multiply its turns.
         if matches!(turn, Turn::Lines | Turn::Part) && !self.talkative.contains(&incarnation) {
             self.talkative.push_back(incarnation);
-        }
-        if let Some(life) = self.lives.get_mut(&incarnation) {
-            life.channel = Some(channel);
         }
         if flushed.is_err() {
             // Its reading end is closed; what it still writes is read all the same.
@@ -99,8 +99,11 @@ impl Daemon {
         }
     }
 
-    fn channel_ended(&mut self, id: ProcId, incarnation: Incarnation, channel: ChildChannel) {
-        drop(channel);
+    fn channel_ended(&mut self, id: ProcId, incarnation: Incarnation) {
+        if let Some(life) = self.lives.get_mut(&incarnation) {
+            life.channel = None;
+        }
+        self.worker_gone(incarnation);
         self.handle(Input::ChannelClosed { id, incarnation });
         self.forget_if_over(incarnation);
     }
@@ -137,7 +140,19 @@ impl Daemon {
                 self.publish_raw(id, &Value::from("ready"));
                 self.handle(Input::Ready { id, incarnation });
             }
-            ChildMessage::SetPid | ChildMessage::Internal(_) => {}
+            ChildMessage::SetPid => {}
+            ChildMessage::Internal(Internal {
+                kind: Kind::Handle { message },
+                ..
+            }) => {
+                // The descriptor is not wanted here, but until it is acknowledged the child sends nothing else.
+                self.send_to_child(incarnation, &node::cluster::handle_ack());
+                match classify_value(message) {
+                    ChildMessage::Internal(_) => {}
+                    message => self.on_child_message(id, incarnation, message),
+                }
+            }
+            ChildMessage::Internal(message) => self.on_internal(incarnation, message),
             // The rest changes the entry, which belongs to the present life.
             _ if !current => {}
             ChildMessage::NodeVersion(version) => self.change(id, |env| {

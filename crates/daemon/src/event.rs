@@ -40,6 +40,11 @@ pub(crate) enum Event {
         /// Which life.
         incarnation: Incarnation,
     },
+    /// Connections wait at a socket of cluster workers.
+    Connections {
+        /// Which socket.
+        listener: node::cluster::ListenerId,
+    },
     /// The descendants that were signalled in this round have gone.
     TreeGone {
         /// Which process.

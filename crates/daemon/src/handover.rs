@@ -47,6 +47,7 @@ impl Daemon {
                 troubles.push(format!("handing over {name}: {error}"));
             }
         }
+        troubles.extend(self.hand_over_cluster());
         for id in self.apps.keys().copied().collect::<Vec<_>>() {
             self.keep(id);
         }

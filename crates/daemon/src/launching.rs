@@ -7,13 +7,14 @@ use keeper::protocol::{ChildInfo, IpcPlace, Request, SpawnSpec};
 use logs::Side;
 use os::channel::Stash;
 use os::spawn::{Identity, Program, Step};
-use pm2::env::Pm2Env;
+use pm2::env::{ExecMode, Pm2Env};
 use supervisor::{Incarnation, Input, Phase, ProcId};
 
 use crate::app::{Life, key_of};
 use crate::child_channel::ChildChannel;
 use crate::child_news::stash_name;
 use crate::clock;
+use crate::cluster::WorkerParts;
 use crate::journal::Level;
 use crate::owner::Daemon;
 use crate::stdin::StdinHandle;
@@ -43,7 +44,12 @@ impl Daemon {
         let label = format!("{}:{}", app.env.name(), id.0);
         self.look_up_versions(id, incarnation);
         let Some(app) = self.apps.get(&id) else { return };
-        let spec = match spec_of(&app.env) {
+        let mode = match app.env.exec_mode() {
+            ExecMode::Cluster => "cluster",
+            ExecMode::Fork => "fork",
+        };
+        let parts = WorkerParts::of(&app.env, &mut self.cluster, &self.preload);
+        let spec = match spec_of(&app.env, parts) {
             Ok(spec) => spec,
             Err(reason) => {
                 self.complain(&format!("App [{label}] can't be started: {reason}"));
@@ -54,7 +60,7 @@ impl Daemon {
                 });
             }
         };
-        self.say(Level::Log, &format!("App [{label}] starting in -fork mode-"));
+        self.say(Level::Log, &format!("App [{label}] starting in -{mode} mode-"));
         let request = Request::Spawn {
             key: key_of(incarnation),
             spec: &spec,
@@ -192,6 +198,7 @@ impl Daemon {
             held: child.fds,
         };
         self.lives.insert(incarnation, life);
+        self.enter_worker(id, incarnation);
         for trouble in troubles {
             self.complain(&format!("App [{}]: taking {trouble}", self.label(incarnation)));
         }
@@ -227,9 +234,10 @@ fn is_transient(errno: i32) -> bool {
 }
 
 /// What the keeper is to execute.
-fn spec_of(env: &Pm2Env) -> Result<SpawnSpec, String> {
+fn spec_of(env: &Pm2Env, parts: WorkerParts) -> Result<SpawnSpec, String> {
     let line = env.command_line();
     let mut argv: Vec<OsString> = vec![line.program.clone().into()];
+    argv.extend(parts.args);
     argv.extend(line.argv().map(OsString::from));
     let identity = identity_of(env)?;
     let home = match (&identity, env.uid()) {
@@ -247,6 +255,7 @@ fn spec_of(env: &Pm2Env) -> Result<SpawnSpec, String> {
         var.push(home);
         vars.push(var);
     }
+    vars.extend(parts.vars);
     vars.push(format!("{}=3", node::CHANNEL_FD).into());
     vars.push(
         format!(
@@ -271,7 +280,7 @@ fn spec_of(env: &Pm2Env) -> Result<SpawnSpec, String> {
     })
 }
 
-fn identity_of(env: &Pm2Env) -> Result<Option<Identity>, String> {
+pub(crate) fn identity_of(env: &Pm2Env) -> Result<Option<Identity>, String> {
     let (uid, gid) = (env.uid(), env.gid());
     if uid.is_none() && gid.is_none() {
         return Ok(None);
@@ -315,7 +324,7 @@ mod tests {
         let spec = spec_of(&env(json!({
             "exec_interpreter": "node", "node_args": ["--harmony"], "pm_exec_path": "/a/app.js", "args": ["x y"],
             "pm_cwd": "/a", "PORT": 80, "env": { "PORT": 80 },
-        })))
+        })), WorkerParts::default())
         .unwrap();
         assert_eq!(spec.program.argv, ["node", "--harmony", "/a/app.js", "x y"]);
         assert_eq!(spec.program.cwd, std::path::Path::new("/a"));
@@ -331,6 +340,12 @@ mod tests {
                 .any(|var| var.to_string_lossy().starts_with("env="))
         );
         assert_eq!(spec.program.identity, None);
-        assert!(spec_of(&env(json!({ "pm_exec_path": "/x", "uid": "no such user" }))).is_err());
+        assert!(
+            spec_of(
+                &env(json!({ "pm_exec_path": "/x", "uid": "no such user" })),
+                WorkerParts::default()
+            )
+            .is_err()
+        );
     }
 }

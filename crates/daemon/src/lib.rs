@@ -19,6 +19,7 @@ mod bus;
 mod child_channel;
 mod child_news;
 mod clock;
+mod cluster;
 mod disk;
 mod ending;
 mod event;

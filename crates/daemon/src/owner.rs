@@ -21,6 +21,7 @@ use crate::agent_host::AgentHost;
 use crate::app::{App, Life};
 use crate::bus::Bus;
 use crate::clock;
+use crate::cluster::{Cluster, Preload};
 use crate::disk::Disk;
 use crate::ending::Ending;
 use crate::event::Event;
@@ -51,6 +52,8 @@ pub(crate) struct Daemon {
     pub(crate) next_id: u32,
     pub(crate) jobs: Jobs<Then>,
     pub(crate) keeper: KeeperLink,
+    pub(crate) cluster: Cluster,
+    pub(crate) preload: Preload,
     pub(crate) respawn: Respawn,
     pub(crate) pump: LogPump,
     /// When log files are put aside.
@@ -120,6 +123,7 @@ impl Daemon {
                 self.listen_to_logs();
             }
             Event::ChannelReady { incarnation } => self.read_channel(incarnation),
+            Event::Connections { listener } => self.connections_wait(listener),
             Event::TreeGone {
                 id,
                 incarnation,
@@ -186,6 +190,7 @@ impl Daemon {
             self.agent.next_sample(),
             self.agent.next_line(),
             self.watching.next_due(),
+            self.next_cluster_wake(),
         ]
         .into_iter()
         .flatten()
@@ -198,6 +203,7 @@ impl Daemon {
         if self.sup.next_deadline().is_some_and(|at| at <= now.mono) {
             self.sup.handle_timeout(now);
         }
+        self.on_cluster_time(now.mono);
         if self.next_worker_run <= now.mono {
             self.next_worker_run = now.mono.after(self.settings.worker_interval);
             self.check_memory();
@@ -215,8 +221,20 @@ impl Daemon {
         }
     }
 
-    /// Carry out everything the supervisor wants.
+    /// Carry out everything the supervisor and the cluster's primary want.
     pub(crate) fn settle(&mut self) {
+        loop {
+            self.settle_supervisor();
+            if !self.settle_cluster() {
+                break;
+            }
+        }
+        if self.ending.as_ref().is_some_and(Ending::waits_for_nothing) {
+            self.end_now();
+        }
+    }
+
+    fn settle_supervisor(&mut self) {
         while let Some(effect) = self.sup.poll_effect() {
             match effect {
                 Effect::Spawn { id, incarnation } => self.spawn(id, incarnation),
@@ -228,9 +246,11 @@ impl Daemon {
                     tree,
                     round,
                 } => {
+                    self.withdraw_worker(incarnation);
                     self.signal_life(id, incarnation, pid, signal, tree.then_some(round));
                 }
                 Effect::AskToStop { incarnation, .. } => {
+                    self.withdraw_worker(incarnation);
                     // A channel that breaks now is told to the supervisor by its end; the kill timeout does the rest.
                     let _ = self.send_to_child(incarnation, &node::message::shutdown());
                 }
@@ -238,6 +258,7 @@ impl Daemon {
                 Effect::Notify { id, event, status } => self.on_news(id, event, status),
                 Effect::Retire { incarnation, .. } => self.retire(incarnation),
                 Effect::Changed(id) => {
+                    self.cluster_has_changed();
                     self.refresh(id);
                     self.forget_former_env(id);
                     // The record of a launch is written with the launch, see `spawn`.
@@ -246,11 +267,11 @@ impl Daemon {
                         self.keep(id);
                     }
                 }
-                Effect::Removed(id) => self.removed(id),
+                Effect::Removed(id) => {
+                    self.cluster_has_changed();
+                    self.removed(id);
+                }
             }
-        }
-        if self.ending.as_ref().is_some_and(Ending::waits_for_nothing) {
-            self.end_now();
         }
     }
 

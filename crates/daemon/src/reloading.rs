@@ -39,6 +39,7 @@ impl Daemon {
     /// Take a life out of service. A child that shares its sockets through this daemon gets no more connections and is asked to
     /// disconnect; any other is ended by the signal that follows.
     pub(crate) fn retire(&mut self, incarnation: Incarnation) {
+        self.disconnect_worker(incarnation);
         let label = self.label(incarnation);
         self.say(Level::Log, &format!("App [{label}] is being retired"));
     }

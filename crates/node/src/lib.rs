@@ -12,6 +12,9 @@ pub mod frame;
 pub mod internal;
 pub mod message;
 
+/// Loaded into cluster workers that run on Node (`--require`): lets go of clients gently, and reports errors as PM2's wrapper does.
+pub const PRELOAD: &str = include_str!("preload.cjs");
+
 /// Variable that tells the child the number of its channel's descriptor.
 pub const CHANNEL_FD: &str = "NODE_CHANNEL_FD";
 /// Variable that tells the child how messages are written; always [`SERIALIZATION_JSON`].

@@ -1,7 +1,7 @@
 //! Starting, stopping and everything in between.
 
 use pm2::Object;
-use pm2::env::{Entry, ExecMode, Pm2Env, PrepareFacts};
+use pm2::env::{Entry, Pm2Env, PrepareFacts};
 use serde_json::{Value, json};
 use supervisor::{Command, Policy, ProcId};
 
@@ -191,15 +191,10 @@ impl Daemon {
     }
 
     fn enter(&mut self, entries: Vec<Entry>, job: JobId) {
-        for Entry {
-            pm_id,
-            mut env,
-            execute,
-        } in entries
-        {
+        for Entry { pm_id, env, execute } in entries {
             let id = ProcId(pm_id);
             self.next_id = self.next_id.max(pm_id.saturating_add(1));
-            self.say_what_is_missing(id, &mut env);
+            self.say_what_is_missing(id, &env);
             let mut policy = env.to_policy(&self.settings.defaults);
             policy.autostart &= execute;
             self.apps.insert(id, App::new(env));
@@ -229,7 +224,7 @@ impl Daemon {
         let app = self.apps.get_mut(&id)?;
         let mut env = std::mem::take(&mut app.env);
         env.merge_restart(brought);
-        self.say_what_is_missing(id, &mut env);
+        self.say_what_is_missing(id, &env);
         let policy = env.to_policy(&self.settings.defaults);
         if let Some(app) = self.apps.get_mut(&id) {
             app.env = env;
@@ -254,16 +249,9 @@ impl Daemon {
         }
     }
 
-    /// Says what an app asks for and this daemon does not do yet. Workers that share their sockets run as independent instances, and
-    /// are shown as what they are; a cron pattern is kept for whoever reads the list.
-    fn say_what_is_missing(&mut self, id: ProcId, env: &mut Pm2Env) {
+    /// Says what an app asks for and this daemon does not do yet. A cron pattern is kept for whoever reads the list.
+    fn say_what_is_missing(&mut self, id: ProcId, env: &Pm2Env) {
         let mut missing = Vec::new();
-        if env.exec_mode() == ExecMode::Cluster {
-            env.set("exec_mode", "fork_mode");
-            missing.push(
-                "cluster mode, which is not available yet: it runs in fork mode, without shared sockets",
-            );
-        }
         if env.cron_restart().is_some() {
             missing.push("cron_restart, which is not available yet: it is not restarted by the clock");
         }

@@ -135,7 +135,7 @@ impl Primary {
         self.effects.pop_front()
     }
 
-    /// A new number for a worker's `NODE_UNIQUE_ID`. It has to be kept before it is used.
+    /// A new number for a worker's `NODE_UNIQUE_ID`.
     pub fn take_number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number = number.saturating_add(1);
@@ -175,7 +175,7 @@ impl Primary {
             .is_some_and(|listener| listener.is_open() && listener.policy == Policy::RoundRobin)
     }
 
-    /// The path of a UNIX socket.
+    /// The path of a socket, if it is a UNIX socket.
     #[must_use]
     pub fn unix_path(&self, id: ListenerId) -> Option<&str> {
         match &self.listeners.get(&id)?.address {
