@@ -16,6 +16,7 @@
 
 mod clock;
 mod format;
+pub mod history;
 mod pump;
 mod rotation;
 mod sink;
