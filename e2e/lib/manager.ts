@@ -125,12 +125,12 @@ export class Manager {
 
   /** Starts a verb that runs until it is ended, such as `logs`; collects what it prints. */
   follow(...args: string[]): Following {
-    return this.followWith(this.program, ...args);
+    return this.followWith(this.program, {}, ...args);
   }
 
-  /** The same with another program on this home. */
-  followWith(program: Program, ...args: string[]): Following {
-    const child = this.launch(program, args);
+  /** The same with another program on this home, or with more in its environment. */
+  followWith(program: Program, { env = {} }: { env?: Record<string, string> }, ...args: string[]): Following {
+    const child = this.launch(program, args, env);
     let text = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (chunk) => {

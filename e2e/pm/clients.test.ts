@@ -48,7 +48,7 @@ describe('the pm2 command line from npm', () => {
 
   test('tails and follows logs', async () => {
     await pm.ok('start', app('loop.py'));
-    const logs = pm.followWith(realPm2, 'logs', 'loop', '--lines', '2', '--raw');
+    const logs = pm.followWith(realPm2, {}, 'logs', 'loop', '--lines', '2', '--raw');
     await until('tailed and followed lines', () => /python \d+\npython \d+\npython \d+/.test(logs.text()));
     logs.end();
   });

@@ -150,6 +150,77 @@ describe('the logs verb', () => {
     logs.end();
   });
 
+  test('--timestamp puts the time before each line that comes', async () => {
+    await pm.ok('start', app('loop.py'));
+    const logs = pm.follow('logs', 'loop', '--lines', '0', '--timestamp', 'YYYY/MM/DD HH');
+    await until('a dated line', () => /^\d{4}\/\d\d\/\d\d \d\d 0\|loop +\| python \d+$/m.test(logs.text()));
+    logs.end();
+    const plain = pm.follow('logs', 'loop', '--lines', '0', '--timestamp');
+    await until('a dated line', () =>
+      /^\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d 0\|loop +\| python \d+$/m.test(plain.text()),
+    );
+    plain.end();
+  });
+
+  test('--format gives key=value pairs', async () => {
+    await pm.ok('start', app('loop.py'));
+    const logs = pm.follow('logs', 'loop', '--format');
+    await until('a line of pairs', () =>
+      /^timestamp=\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\S* app=loop id=0 type=out message=python \d+$/m.test(
+        logs.text(),
+      ),
+    );
+    logs.end();
+  });
+
+  test('a pattern, a namespace and an id choose whose lines come', async () => {
+    await pm.ok('start', app('loop.py'), '--name', 'alpha', '--namespace', 'first');
+    await pm.ok('start', app('loop.py'), '--name', 'beta', '--namespace', 'second');
+    for (const [target, wanted, other] of [
+      ['/^al/', 'alpha', 'beta'],
+      ['second', 'beta', 'alpha'],
+      ['1', 'beta', 'alpha'],
+    ] as const) {
+      const logs = pm.follow('logs', target, '--lines', '1');
+      await until(`lines of ${wanted}`, () => logs.text().split(`|${wanted}`).length > 4);
+      logs.end();
+      expect(logs.text()).not.toContain(`|${other}`);
+    }
+  });
+
+  test('--highlight paints a text, and colours tell the streams', async () => {
+    await pm.ok('start', app('loop.py'));
+    const colours = { NO_COLOR: '', FORCE_COLOR: '1' };
+    const logs = pm.followWith(
+      pm.program,
+      { env: colours },
+      'logs',
+      'loop',
+      '--lines',
+      '1',
+      '--highlight',
+      'pyth',
+    );
+    await until('a painted line', () =>
+      logs.text().includes('\u001b[32m0|loop  | \u001b[39m\u001b[100mpyth\u001b[49mon '),
+    );
+    logs.end();
+    // Of the past: id|name, cut or filled to ten columns.
+    await pm.ok('start', app('prints.js'));
+    await holds(log('prints-error.log'), 'to stderr');
+    const { stdout } = await pm.with(pm.program, ['logs', 'prints', '--nostream'], { env: colours });
+    expect(stdout).toContain('\u001b[31m1|prints   | \u001b[39mto stderr');
+  });
+
+  test('--raw gives bare lines, those of the error stream on standard error', async () => {
+    await pm.ok('start', app('prints.js'));
+    await holds(log('prints-out.log'), 'env ');
+    await holds(log('prints-error.log'), 'to stderr');
+    const { stdout, stderr } = await pm.ok('logs', 'prints', '--nostream', '--raw');
+    expect(stdout).toMatch(/^to stdout$/m);
+    expect(stderr).toMatch(/^to stderr$/m);
+  });
+
   test('only the asked stream', async () => {
     await pm.ok('start', app('prints.js'));
     await holds(log('prints-error.log'), 'to stderr');

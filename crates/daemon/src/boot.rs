@@ -42,8 +42,6 @@ const QUEUE: usize = 1024;
 /// How long the keeper may take to hand over.
 const HANDOVER: Duration = Duration::from_secs(10);
 const RPC_LISTENER: &str = "listener/rpc";
-/// Where it is noted when what stands in a log was written.
-const LOG_TIMES: &str = "log-times";
 const PUB_LISTENER: &str = "listener/pub";
 
 /// Why a daemon could not start, or go on.
@@ -131,7 +129,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
     let disk = Disk::start(&home.log_file).map_err(step("starting the disk thread"))?;
     // What the keeper handed on may be a file that was put aside since.
     disk.reopen_log();
-    let (log_pump, pump) = LogPump::start(home.root.join(LOG_TIMES))?;
+    let (log_pump, pump) = LogPump::start(home.log_times.clone())?;
     let journal = Journal::new(disk.clone(), settings.log_date.clone());
     let now = clock::now();
     let mut daemon = Daemon {

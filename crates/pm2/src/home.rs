@@ -43,6 +43,8 @@ pub struct Home {
     pub agent_conf: PathBuf,
     /// `touch`: time of the first run in ms; the banner was shown.
     pub touch: PathBuf,
+    /// `log-times/`: ours; when what stands in logs was written.
+    pub log_times: PathBuf,
     /// `keeper.lock`: ours; held by the keeper of this home.
     pub keeper_lock: PathBuf,
 }
@@ -87,6 +89,7 @@ impl Home {
             agent_pid: path("PM2_INTERACTOR_PID_PATH", "agent.pid"),
             agent_conf: path("PM2_INTERACTION_CONF", "agent.json5"),
             touch: root.join("touch"),
+            log_times: root.join("log-times"),
             keeper_lock: root.join("keeper.lock"),
             root: root.to_owned(),
         }

@@ -257,6 +257,19 @@ const LOGS: &[Opt] = &[
     switch(None, "json", "one JSON object per line"),
     switch(None, "format", "key=value pairs"),
     maybe(None, "highlight", "text", "highlight this text"),
+    value(
+        None,
+        "since",
+        "time",
+        "lines from then on: 10m, 2h30m, 14:05, 2026-11-23 14:05",
+    ),
+    value(None, "until", "time", "lines until then, and end"),
+    value(
+        None,
+        "grep",
+        "regex",
+        "lines with a match only, of older parts too",
+    ),
 ];
 
 const SERVE: &[Opt] = &[
