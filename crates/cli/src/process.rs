@@ -17,6 +17,20 @@ pub(crate) struct Process {
     /// Percent of one core.
     pub(crate) cpu: f64,
     pub(crate) env: Pm2Env,
+    /// Whether others may rely on it; our daemon alone tells.
+    pub(crate) readiness: Option<String>,
+    /// What its health check says, if it has one.
+    pub(crate) health: Option<Health>,
+}
+
+/// What a health check says.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+pub(crate) struct Health {
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) failures: u32,
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
 }
 
 /// What the tables show of `pm2_env`. Everything else, above all the apps' environments, is skipped unread.
@@ -94,12 +108,15 @@ impl<'de> Visitor<'de> for ProcessSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut pid, mut name, mut pm_id, mut monit, mut env) =
             (Value::Null, Value::Null, Value::Null, Value::Null, Object::new());
+        let (mut readiness, mut health) = (Value::Null, Value::Null);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "pid" => pid = map.next_value()?,
                 "name" => name = map.next_value()?,
                 "pm_id" => pm_id = map.next_value()?,
                 "monit" => monit = map.next_value()?,
+                "readiness" => readiness = map.next_value()?,
+                "health" => health = map.next_value()?,
                 "pm2_env" => env = map.next_value_seed(EnvSeed(self.0))?,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -121,6 +138,8 @@ impl<'de> Visitor<'de> for ProcessSeed<'_> {
             memory: monit.get("memory").and_then(Value::as_f64).unwrap_or(0.0) as u64,
             cpu: monit.get("cpu").and_then(Value::as_f64).unwrap_or(0.0),
             env: Pm2Env::from(env),
+            readiness: readiness.as_str().map(str::to_owned),
+            health: serde_json::from_value(health).ok(),
         }))
     }
 }
@@ -160,6 +179,15 @@ impl Process {
         self.env.status()
     }
 
+    /// It runs, and its health check fails.
+    pub(crate) fn is_unhealthy(&self) -> bool {
+        self.status() == "online"
+            && self
+                .health
+                .as_ref()
+                .is_some_and(|health| health.status == "unhealthy")
+    }
+
     pub(crate) fn is_module(&self) -> bool {
         self.env.is_module()
     }
@@ -177,6 +205,8 @@ pub(crate) fn sample(pm_id: u32, name: &str, env: Value) -> Process {
         memory: 28_206_694,
         cpu: 0.0,
         env: Pm2Env::from(env),
+        readiness: None,
+        health: None,
     }
 }
 

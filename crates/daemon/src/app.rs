@@ -23,6 +23,8 @@ pub(crate) struct App {
     pub(crate) former_env: Option<Pm2Env>,
     /// What it takes.
     pub(crate) usage: Usage,
+    /// What was wrong when its health was looked at last.
+    pub(crate) ailment: Option<String>,
 }
 
 /// Memory and CPU, measured between two looks by anyone.
@@ -107,6 +109,7 @@ impl App {
             env,
             former_env: None,
             usage: Usage::default(),
+            ailment: None,
         }
     }
 

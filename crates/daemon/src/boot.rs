@@ -163,6 +163,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         events: sender,
         watching: Watching::default(),
         ending: None,
+        looks: crate::health::room(),
     };
     let stored = std::fs::read_to_string(&daemon.home.module_conf_file).unwrap_or_default();
     daemon.take_log_rules(&stored);

@@ -23,11 +23,6 @@ pub(crate) enum Event {
         /// To answer it.
         responder: Responder,
     },
-    /// A client of `rpc.sock` did not speak the protocol, or asked for too much at once.
-    ClientCutOff {
-        /// What was wrong with it.
-        reason: String,
-    },
     /// A client of the bus connected.
     BusJoined {
         /// Its number.
@@ -76,6 +71,17 @@ pub(crate) enum Event {
         incarnation: Incarnation,
         /// Without the letter before it.
         version: String,
+    },
+    /// A look at the health of a process is over.
+    Probed {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// Which round.
+        round: u32,
+        /// `Err`: what was wrong.
+        seen: Result<(), String>,
     },
     /// The version of an app was looked up.
     Version {

@@ -235,9 +235,29 @@ fn is_transient(errno: i32) -> bool {
 
 /// What the keeper is to execute.
 fn spec_of(env: &Pm2Env, parts: WorkerParts) -> Result<SpawnSpec, String> {
+    let mut program = program_of(env)?;
+    program.argv.splice(1..1, parts.args);
+    program.env.extend(parts.vars);
+    program.env.push(format!("{}=3", node::CHANNEL_FD).into());
+    program.env.push(
+        format!(
+            "{}={}",
+            node::CHANNEL_SERIALIZATION_MODE,
+            node::SERIALIZATION_JSON
+        )
+        .into(),
+    );
+    Ok(SpawnSpec {
+        program,
+        stdin_pipe: true,
+        ipc: IpcPlace::First,
+    })
+}
+
+/// The program of a process with its directory, user and variables, but for those of its IPC channel.
+pub(crate) fn program_of(env: &Pm2Env) -> Result<Program, String> {
     let line = env.command_line();
     let mut argv: Vec<OsString> = vec![line.program.clone().into()];
-    argv.extend(parts.args);
     argv.extend(line.argv().map(OsString::from));
     let identity = identity_of(env)?;
     let home = match (&identity, env.uid()) {
@@ -255,28 +275,13 @@ fn spec_of(env: &Pm2Env, parts: WorkerParts) -> Result<SpawnSpec, String> {
         var.push(home);
         vars.push(var);
     }
-    vars.extend(parts.vars);
-    vars.push(format!("{}=3", node::CHANNEL_FD).into());
-    vars.push(
-        format!(
-            "{}={}",
-            node::CHANNEL_SERIALIZATION_MODE,
-            node::SERIALIZATION_JSON
-        )
-        .into(),
-    );
-    let program = Program {
+    Ok(Program {
         exec: line.program.into(),
         argv,
         env: vars,
         cwd: env.cwd().into(),
         identity,
         listen_pid: false,
-    };
-    Ok(SpawnSpec {
-        program,
-        stdin_pipe: true,
-        ipc: IpcPlace::First,
     })
 }
 

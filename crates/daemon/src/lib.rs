@@ -24,6 +24,7 @@ mod disk;
 mod ending;
 mod event;
 mod handover;
+mod health;
 mod host_metrics;
 mod jobs;
 mod journal;

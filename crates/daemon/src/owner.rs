@@ -14,6 +14,7 @@ use serde_json::Value;
 use supervisor::{
     Command, Effect, Event as News, Incarnation, Input, Mono, ProcId, Refusal, Status, Supervisor, Ticket,
 };
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 
@@ -77,6 +78,8 @@ pub(crate) struct Daemon {
     pub(crate) next_worker_run: Mono,
     pub(crate) watching: Watching,
     pub(crate) ending: Option<Ending>,
+    /// Room for looks at the health of processes.
+    pub(crate) looks: Arc<Semaphore>,
 }
 
 /// What follows when all commands of a job are answered.
@@ -114,9 +117,6 @@ impl Daemon {
                     methods::agent::interactor(self, &name, responder);
                 }
             },
-            Event::ClientCutOff { reason } => {
-                self.complain(&format!("a client of the RPC socket was cut off: {reason}"));
-            }
             Event::BusJoined { number, outbox } => {
                 self.bus.join(number, outbox);
                 self.listen_to_logs();
@@ -160,6 +160,12 @@ impl Daemon {
                 incarnation,
                 version,
             } => self.told_node_version(id, incarnation, version),
+            Event::Probed {
+                id,
+                incarnation,
+                round,
+                seen,
+            } => self.on_probed(id, incarnation, round, seen),
             Event::Version { id, script, version } => {
                 if let Some(app) = self.apps.get_mut(&id)
                     && std::path::Path::new(app.env.exec_path()) == script
@@ -259,6 +265,11 @@ impl Daemon {
                 }
                 Effect::Reply { ticket, result } => self.settle_ticket(ticket, result),
                 Effect::Notify { id, event, status } => self.on_news(id, event, status),
+                Effect::Probe {
+                    id,
+                    incarnation,
+                    round,
+                } => self.probe(id, incarnation, round),
                 Effect::Retire { incarnation, .. } => self.retire(incarnation),
                 Effect::Changed(id) => {
                     self.cluster_has_changed();
@@ -330,7 +341,8 @@ impl Daemon {
 
     fn on_news(&mut self, id: ProcId, news: News, status: Status) {
         match news {
-            News::ReloadFailed { exit } => return self.reload_failed(id, exit),
+            News::ReloadFailed(cause) => return self.reload_failed(id, cause),
+            News::Health(health) => return self.health_changed(id, health),
             News::FormerExit { exit, .. } => return self.former_ended(id, exit),
             _ => {}
         }
@@ -358,7 +370,9 @@ impl Daemon {
                 );
                 (Some("restart overlimit"), Some((Level::Error, text)))
             }
-            News::SpawnFailed | News::ReloadFailed { .. } | News::FormerExit { .. } => (None, None),
+            News::SpawnFailed | News::ReloadFailed(_) | News::Health(_) | News::FormerExit { .. } => {
+                (None, None)
+            }
             News::MemoryExceeded { rss, limit } => {
                 let text = format!(
                     "App [{label}] takes {} of memory, more than its {}; restarting it",

@@ -2,7 +2,7 @@
 
 use pm2::Object;
 use serde_json::Value;
-use supervisor::{Command, Exit, Incarnation, ProcId, Refusal, Status};
+use supervisor::{Command, Exit, Incarnation, ProcId, Refusal, ReloadFailure, Status};
 
 use crate::clock;
 use crate::jobs::JobId;
@@ -45,7 +45,7 @@ impl Daemon {
     }
 
     /// The new life did not come up: the entry is again what it was.
-    pub(crate) fn reload_failed(&mut self, id: ProcId, exit: Option<Exit>) {
+    pub(crate) fn reload_failed(&mut self, id: ProcId, cause: ReloadFailure) {
         let pid = self.pid_of(id);
         let Some(app) = self.apps.get_mut(&id) else { return };
         if let Some(former) = app.former_env.take() {
@@ -57,17 +57,19 @@ impl Daemon {
         if let Some(path) = app.env.pid_path() {
             self.disk.write(path, pid.to_string(), 0o644);
         }
-        let how = exit.map_or_else(
-            || "could not be started".to_owned(),
-            |exit| match exit {
-                Exit::Code(code) => format!("ended with code {code} before it was up"),
-                Exit::Signal(signal) => format!(
-                    "was ended by {} before it was up",
-                    os::signal::name(signal).unwrap_or("a realtime signal")
-                ),
-                Exit::Unknown => "ended before it was up".to_owned(),
-            },
-        );
+        let how = match cause {
+            ReloadFailure::NotStarted => "could not be started".to_owned(),
+            ReloadFailure::Ended(Exit::Code(code)) => format!("ended with code {code} before it was up"),
+            ReloadFailure::Ended(Exit::Signal(signal)) => format!(
+                "was ended by {} before it was up",
+                os::signal::name(signal).unwrap_or("a realtime signal")
+            ),
+            ReloadFailure::Ended(Exit::Unknown) => "ended before it was up".to_owned(),
+            ReloadFailure::Unhealthy => format!(
+                "did not become healthy ({})",
+                app.ailment.as_deref().unwrap_or("its check did not answer")
+            ),
+        };
         self.say(
             Level::Error,
             &format!("App [{label}]: the reload failed, its new instance {how}; the former one (pid {pid}) serves on"),

@@ -14,6 +14,7 @@ pub mod bus;
 pub mod dates;
 pub mod dump;
 pub mod env;
+pub mod health;
 pub mod home;
 pub mod inspect;
 pub mod js;

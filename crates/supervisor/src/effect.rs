@@ -1,6 +1,6 @@
 //! What the supervisor asks the shell to do.
 
-use crate::{Exit, Incarnation, ProcId, Status, Ticket};
+use crate::{Exit, Health, Incarnation, ProcId, Status, Ticket};
 
 /// One thing to do. Drain [`Supervisor::poll_effect`](crate::Supervisor::poll_effect) until it is empty, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,15 @@ pub enum Effect {
         id: ProcId,
         /// Which life: the one that a reload replaces.
         incarnation: Incarnation,
+    },
+    /// Look whether the process is healthy, by its configured check; answer with `Probed` of the same round.
+    Probe {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// To be repeated in `Probed`.
+        round: u32,
     },
     /// Answer a caller.
     Reply {
@@ -91,12 +100,10 @@ pub enum Event {
     Killed,
     /// It survived even SIGKILL.
     Unkillable,
-    /// A reload failed: its new life ended (how) or could not be started (`None`) before it was up. The former one serves on, by its
-    /// former rules.
-    ReloadFailed {
-        /// How the new life ended.
-        exit: Option<Exit>,
-    },
+    /// A reload failed. The former life serves on, by its former rules.
+    ReloadFailed(ReloadFailure),
+    /// Its health has changed.
+    Health(Health),
     /// The life that a reload replaced has ended.
     FormerExit {
         /// Which one.
@@ -104,6 +111,17 @@ pub enum Event {
         /// How.
         exit: Exit,
     },
+}
+
+/// Why the new life of a reload did not take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadFailure {
+    /// It could not be started.
+    NotStarted,
+    /// It ended before it was up.
+    Ended(Exit),
+    /// Its health check failed; it is ended.
+    Unhealthy,
 }
 
 /// Why a command was not carried out.

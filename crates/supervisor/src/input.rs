@@ -71,6 +71,17 @@ pub enum Input {
         /// Which life.
         incarnation: Incarnation,
     },
+    /// What a look at its health has seen.
+    Probed {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// The round of the effect that this answers.
+        round: u32,
+        /// All was well.
+        good: bool,
+    },
     /// A sample of its resident memory, bytes.
     Memory {
         /// Which process.
@@ -96,6 +107,7 @@ impl Input {
             | Self::Ready { id, incarnation }
             | Self::Listening { id, incarnation }
             | Self::ChannelClosed { id, incarnation }
+            | Self::Probed { id, incarnation, .. }
             | Self::Memory { id, incarnation, .. } => Some((id, incarnation)),
         }
     }

@@ -16,17 +16,19 @@
 //! - what is said about an older incarnation changes nothing.
 
 mod effect;
+mod health;
 mod input;
 mod machine;
 mod policy;
 mod process;
 mod time;
 
-pub use effect::{Effect, Event, Refusal};
+pub use effect::{Effect, Event, Refusal, ReloadFailure};
+pub use health::{Health, HealthRules};
 pub use input::{Command, Exit, Input};
 pub use machine::Supervisor;
 pub use policy::Policy;
-pub use process::{Facts, FormerLife, Goal, Living, Phase, Restored, Status, View};
+pub use process::{Facts, FormerLife, Goal, Living, Phase, Readiness, Restored, Status, View};
 pub use time::{Mono, Now};
 
 /// Number of a process in the list (PM2's `pm_id`). Chosen by the shell, never reused while the entry exists.

@@ -1,5 +1,6 @@
 //! The machine: one entry per process, one queue of effects. The transitions are in the files below `machine/`.
 
+mod checking;
 mod exits;
 mod launching;
 mod out;
@@ -8,16 +9,17 @@ mod stopping;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use self::checking::{begin_looking, look, looked, measured, sign};
 use self::exits::{exited, spawn_failed};
-use self::launching::{anew, anew_dates, launch, restart, spawned, start, up};
+use self::launching::{anew_dates, launch, restart, spawned, start, up};
 use self::out::Out;
 use self::reloading::{adopt_former, forget_former, former_news, former_overdue, reload};
 use self::stopping::{ask, begin_stop, finish_stop, overdue, stop};
 use crate::input::{Command, Exit, Input};
 use crate::process::{Former, Process, Run, Stage, State};
 use crate::{
-    Effect, Event, Facts, Goal, Incarnation, Living, Mono, Now, Phase, Policy, ProcId, Refusal, Restored,
-    Status, Ticket, View,
+    Effect, Facts, Goal, Incarnation, Living, Mono, Now, Phase, Policy, ProcId, Refusal, Restored, Status,
+    Ticket, View,
 };
 
 /// All processes of one daemon.
@@ -66,11 +68,7 @@ impl Supervisor {
             alive
                 .iter()
                 .find(|life| life.incarnation == incarnation)
-                .map(|life| Run {
-                    incarnation,
-                    pid: Some(life.pid),
-                    channel: life.channel,
-                })
+                .map(|life| Run::new(incarnation, Some(life.pid), life.channel))
         };
         for life in alive {
             self.reserve(life.incarnation);
@@ -80,6 +78,7 @@ impl Supervisor {
             facts: restored.facts,
             state: State::Stopped,
             former: None,
+            health: None,
         };
         let out = &mut self.out;
         if let Some(kept) = restored.former {
@@ -105,12 +104,9 @@ impl Supervisor {
             Phase::Online(incarnation, pid) => {
                 out.reserve(incarnation);
                 let lost = run_of(incarnation).is_none();
-                let run = run_of(incarnation).unwrap_or(Run {
-                    incarnation,
-                    pid: Some(pid),
-                    channel: false,
-                });
-                process.state = State::Online { run };
+                let run = run_of(incarnation).unwrap_or(Run::new(incarnation, Some(pid), false));
+                process.state = State::Online { run: run.known_up() };
+                begin_looking(now, &mut process, incarnation);
                 if lost {
                     exited(out, now, id, &mut process, Exit::Unknown);
                 }
@@ -153,6 +149,10 @@ impl Supervisor {
             pid: run.and_then(|run| run.pid),
             incarnation: run.map(|run| run.incarnation),
             former: process.former.as_ref().map(|former| former.run().incarnation),
+            health: process
+                .look_at()
+                .and(process.health.as_ref())
+                .map(|monitor| (monitor.verdict, monitor.failures)),
             facts: process.facts,
         })
     }
@@ -206,7 +206,7 @@ impl Supervisor {
         let former = |process: &Process| process.former.as_ref().and_then(Former::deadline);
         self.processes
             .values()
-            .flat_map(|process| [process.deadline(), former(process)])
+            .flat_map(|process| [process.deadline(), former(process), process.look_at()])
             .flatten()
             .min()
     }
@@ -237,11 +237,7 @@ impl Supervisor {
                 pid,
                 channel,
             } => self.with(id, incarnation, |out, process| {
-                let run = Run {
-                    incarnation,
-                    pid: Some(pid),
-                    channel,
-                };
+                let run = Run::new(incarnation, Some(pid), channel);
                 match &mut process.state {
                     State::Launching {
                         run: Run { pid: None, .. },
@@ -296,14 +292,22 @@ impl Supervisor {
                 }
             }),
             Input::Ready { id, incarnation } => self.with(id, incarnation, |out, process| {
-                if process.policy.wait_ready {
-                    up(out, now, id, process);
-                }
+                let counts = process.policy.wait_ready;
+                sign(out, now, id, process, |run| run.ready = true, counts);
             }),
             Input::Listening { id, incarnation } => self.with(id, incarnation, |out, process| {
                 // An app that promised to say when it is ready is taken at its word.
-                if !process.policy.wait_ready {
-                    up(out, now, id, process);
+                let counts = !process.policy.wait_ready;
+                sign(out, now, id, process, |run| run.listening = true, counts);
+            }),
+            Input::Probed {
+                id,
+                incarnation,
+                round,
+                good,
+            } => self.with(id, incarnation, |out, process| {
+                if process.look_at().is_some() {
+                    looked(out, now, id, process, Some(round), good);
                 }
             }),
             Input::ChannelClosed { id, incarnation } => {
@@ -314,22 +318,7 @@ impl Supervisor {
                 });
             }
             Input::Memory { id, incarnation, rss } => self.with(id, incarnation, |out, process| {
-                let State::Online { run } = process.state else {
-                    return;
-                };
-                let Some(limit) = process.policy.max_memory.filter(|limit| rss > *limit) else {
-                    return;
-                };
-                if process.policy.overlap {
-                    if process.former.is_none() {
-                        out.notify(id, process, Event::MemoryExceeded { rss, limit });
-                        reload(out, now, id, process, None, None, false);
-                    }
-                    return;
-                }
-                out.notify(id, process, Event::MemoryExceeded { rss, limit });
-                anew(&mut process.facts, now);
-                begin_stop(out, now, id, process, run, Goal::Restart, Vec::new(), Vec::new());
+                measured(out, now, id, process, rss);
             }),
         }
         self.settle(now);
@@ -341,6 +330,9 @@ impl Supervisor {
             let due = |at: Option<Mono>| at.is_some_and(|at| at <= now.mono);
             if due(process.former.as_ref().and_then(Former::deadline)) {
                 former_overdue(&mut self.out, now, id, process);
+            }
+            if due(process.look_at()) {
+                look(&mut self.out, now, id, process);
             }
             if !due(process.deadline()) {
                 continue;
@@ -417,6 +409,7 @@ impl Supervisor {
                 facts,
                 state: State::Stopped,
                 former: None,
+                health: None,
             };
             anew_dates(&mut process.facts, now);
             if process.policy.autostart {

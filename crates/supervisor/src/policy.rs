@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::HealthRules;
+
 /// Rules of one process. The defaults are PM2's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -39,6 +41,8 @@ pub struct Policy {
     pub overlap: bool,
     /// How long a soft reload lets the old life finish what it has begun; a plain reload lets it for `kill_timeout`.
     pub graceful_timeout: Duration,
+    /// How its health is checked, if it is.
+    pub health: Option<HealthRules>,
 }
 
 impl Policy {
@@ -66,6 +70,7 @@ impl Default for Policy {
             shutdown_with_message: false,
             overlap: false,
             graceful_timeout: Duration::from_secs(8),
+            health: None,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{Incarnation, Mono, Policy, Ticket};
+use crate::health::Monitor;
+use crate::{Health, Incarnation, Mono, Policy, Ticket};
 
 /// The word that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,19 @@ pub struct Living {
     pub channel: bool,
 }
 
+/// Whether others may rely on a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does not run.
+    Down,
+    /// It runs, but has not shown yet that it is ready.
+    Pending,
+    /// It said so, or listens, or is healthy; one that has no way to tell has been up for its `min_uptime`.
+    Ready,
+    /// It runs, and its health check fails.
+    Unhealthy,
+}
+
 /// One process as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
@@ -112,6 +126,8 @@ pub struct View {
     pub incarnation: Option<Incarnation>,
     /// A reload is in progress: the life that it replaces.
     pub former: Option<Incarnation>,
+    /// What is known of its health, and the failures in a row; `None` if it is not checked.
+    pub health: Option<(Health, u32)>,
     /// Counters and dates.
     pub facts: Facts,
 }
@@ -123,6 +139,31 @@ pub(crate) struct Run {
     /// `None` until the keeper said so.
     pub(crate) pid: Option<u32>,
     pub(crate) channel: bool,
+    /// It said that it is ready.
+    pub(crate) ready: bool,
+    /// It accepts connections.
+    pub(crate) listening: bool,
+}
+
+impl Run {
+    pub(crate) fn new(incarnation: Incarnation, pid: Option<u32>, channel: bool) -> Self {
+        Self {
+            incarnation,
+            pid,
+            channel,
+            ready: false,
+            listening: false,
+        }
+    }
+
+    /// A life that a former shell knew to be up.
+    pub(crate) fn known_up(self) -> Self {
+        Self {
+            ready: true,
+            listening: true,
+            ..self
+        }
+    }
 }
 
 /// How far a stop has come.
@@ -200,6 +241,8 @@ pub(crate) enum State {
     Launching {
         run: Run,
         ready_by: Option<Mono>,
+        /// All else is there: it is up once it is healthy.
+        awaits_health: bool,
         waiters: Vec<Ticket>,
     },
     Online {
@@ -263,6 +306,8 @@ pub(crate) struct Process {
     pub(crate) facts: Facts,
     pub(crate) state: State,
     pub(crate) former: Option<Former>,
+    /// Looks at the life that is named in it; those at an older one are over.
+    pub(crate) health: Option<Monitor>,
 }
 
 impl Process {
@@ -292,6 +337,15 @@ impl Process {
             State::Stopping(_) => Status::Stopping,
             State::Waiting { .. } => Status::WaitingRestart,
         }
+    }
+
+    /// When to look at it next.
+    pub(crate) fn look_at(&self) -> Option<Mono> {
+        let monitor = self.health.as_ref()?;
+        let (State::Launching { run, .. } | State::Online { run }) = &self.state else {
+            return None;
+        };
+        (self.policy.health.is_some() && run.incarnation == monitor.incarnation).then(|| monitor.deadline())
     }
 
     /// A successor is being launched, and this life stays if that fails.

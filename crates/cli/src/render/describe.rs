@@ -2,7 +2,7 @@
 
 use super::list::{status, uptime};
 use super::{Cell, Table};
-use crate::process::Process;
+use crate::process::{Health, Process};
 use crate::style::Brush;
 use pm2::env::MetricReport;
 use pm2::js::to_text;
@@ -98,6 +98,21 @@ pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)],
     out
 }
 
+fn health_cell(health: &Health) -> Cell {
+    let mut text = health.status.clone();
+    if health.failures > 0 {
+        let _ = write!(text, ", {} failed in a row", health.failures);
+    }
+    if let Some(reason) = &health.reason {
+        let _ = write!(text, ": {reason}");
+    }
+    match health.status.as_str() {
+        "healthy" => Cell::painted(text, Brush::green),
+        "unhealthy" => Cell::painted(text, Brush::red),
+        _ => Cell::painted(text, Brush::blue),
+    }
+}
+
 fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
     let text = |key: &str| p.env.get(key).map_or_else(|| "N/A".to_owned(), plain);
     let list = |key: &str| match p.env.list(key) {
@@ -115,6 +130,9 @@ fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
         ),
         ("uptime", uptime(p, now_ms).into()),
     ];
+    if let Some(health) = &p.health {
+        rows.insert(1, ("health", health_cell(health)));
+    }
     if let Some(cron) = p.env.cron_restart() {
         rows.push(("cron restart", cron.into()));
     }

@@ -256,6 +256,7 @@ fn cell(column: Column, p: &Process, now_ms: i64, brush: Brush) -> Cell {
         Column::Pid => p.pid.to_string().into(),
         Column::Uptime => uptime(p, now_ms).into(),
         Column::Restarts => p.env.int("restart_time").unwrap_or(0).to_string().into(),
+        Column::Status if p.is_unhealthy() => status("unhealthy"),
         Column::Status => status(p.status()),
         Column::Cpu => format!("{}%", pm2::js::float(p.cpu)).into(),
         Column::Memory => size(p.memory).into(),

@@ -4,16 +4,28 @@ use serde_json::json;
 use supervisor::Input;
 
 use super::Args;
+use crate::clock;
 use crate::owner::Daemon;
 use crate::rpc::Responder;
 
 /// The list of processes with what they take.
-pub(super) fn monitor_data(daemon: &mut Daemon, responder: Responder) {
+///
+/// The list is PM2's to the letter, unless `{ readiness: true }` asks for ours.
+pub(super) fn monitor_data(daemon: &mut Daemon, args: &Args, responder: Responder) {
+    let with_readiness = args.get(0).get("readiness") == Some(&true.into());
     daemon.measure();
+    let now = clock::now();
     let list: Vec<_> = daemon
         .apps
         .iter()
-        .map(|(id, app)| app.env.list_element(daemon.pid_of(*id), Some(daemon.monit(*id))))
+        .map(|(id, app)| {
+            let mut element = app.env.list_element(daemon.pid_of(*id), Some(daemon.monit(*id)));
+            if with_readiness {
+                element.readiness = daemon.sup.readiness(*id, now).map(pm2::env::readiness_text);
+            }
+            element.health = daemon.shown_health(*id);
+            element
+        })
         .collect();
     responder.value(&list);
 }

@@ -28,7 +28,7 @@ pub(crate) fn call(daemon: &mut Daemon, name: &str, args: Vec<Value>, peer_pid: 
         method::RESET_META_PROCESS_ID => processes::reset(daemon, &args, responder),
         method::MONITOR => processes::set_monitored(daemon, &args, true, responder),
         method::UNMONITOR => processes::set_monitored(daemon, &args, false, responder),
-        method::GET_MONITOR_DATA => info::monitor_data(daemon, responder),
+        method::GET_MONITOR_DATA => info::monitor_data(daemon, &args, responder),
         method::GET_SYSTEM_DATA => info::system_data(daemon, responder),
         method::GET_VERSION => responder.value(pm2::COMPAT_VERSION),
         method::GET_REPORT => info::report(daemon, responder),

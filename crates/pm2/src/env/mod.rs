@@ -14,7 +14,7 @@ mod watch;
 
 pub use policy::PolicyDefaults;
 pub use prepare::{Entry, PrepareError, PrepareFacts, duplicate, prepare, suffix_log_path, suffix_pid_path};
-pub use render::{ListElement, Monit};
+pub use render::{HealthShown, ListElement, Monit};
 pub use reports::{ActionReport, MetricReport};
 pub use watch::{WatchTiming, WatchedFiles};
 
@@ -349,6 +349,27 @@ pub fn status_text(status: supervisor::Status) -> &'static str {
         Status::Stopped => "stopped",
         Status::Errored => "errored",
         Status::WaitingRestart => "waiting restart",
+    }
+}
+
+/// Readiness as it is written in lists.
+pub fn readiness_text(readiness: supervisor::Readiness) -> &'static str {
+    use supervisor::Readiness;
+    match readiness {
+        Readiness::Down => "down",
+        Readiness::Pending => "pending",
+        Readiness::Ready => "ready",
+        Readiness::Unhealthy => "unhealthy",
+    }
+}
+
+/// Health as it is written in lists.
+pub fn health_text(health: supervisor::Health) -> &'static str {
+    use supervisor::Health;
+    match health {
+        Health::Starting => "starting",
+        Health::Healthy => "healthy",
+        Health::Unhealthy => "unhealthy",
     }
 }
 

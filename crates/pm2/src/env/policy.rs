@@ -1,6 +1,7 @@
 //! From attributes to the rules of the supervisor, and from its view back to fields.
 
 use super::{ExecMode, Pm2Env, status_text};
+use crate::health::HealthCheck;
 use crate::js;
 use serde_json::Value;
 use std::time::Duration;
@@ -84,7 +85,14 @@ impl Pm2Env {
             backoff_reset: defaults.backoff_reset,
             overlap: self.exec_mode() == ExecMode::Cluster,
             graceful_timeout: defaults.graceful_timeout,
+            health: self.health().map(|health| health.rules),
         }
+    }
+
+    /// How its health is checked. What can't be read (another client may have sent it) is no check.
+    pub fn health(&self) -> Option<HealthCheck> {
+        let text = self.get("health")?.as_object()?;
+        HealthCheck::parse(text).ok()
     }
 
     /// Takes over what the supervisor shows of the process.
@@ -190,6 +198,7 @@ mod tests {
             pid: None,
             incarnation: None,
             former: None,
+            health: None,
             facts: supervisor::Facts {
                 restarts: 2,
                 exit_code: Some(0),

@@ -25,6 +25,24 @@ pub struct ListElement<'a> {
     /// Left out for the replies that have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monit: Option<Monit>,
+    /// Ours: whether others may rely on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<&'static str>,
+    /// Ours: what its health check says, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthShown<'a>>,
+}
+
+/// What is shown of a health check.
+#[derive(Clone, Debug, Serialize)]
+pub struct HealthShown<'a> {
+    /// `starting`, `healthy` or `unhealthy`.
+    pub status: &'static str,
+    /// Failures in a row.
+    pub failures: u32,
+    /// What was wrong the last time, if the last look was bad.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
 }
 
 impl Pm2Env {
@@ -36,6 +54,8 @@ impl Pm2Env {
             pm2_env: self.as_object(),
             pm_id: self.pm_id(),
             monit,
+            readiness: None,
+            health: None,
         }
     }
 }

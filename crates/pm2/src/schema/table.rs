@@ -39,6 +39,8 @@ pub enum Rule {
     Millis,
     /// `fork`, `cluster`, each with or without `_mode`.
     ExecMode,
+    /// A health check.
+    Health,
 }
 
 /// A value that is filled in when nothing was said.
@@ -187,6 +189,9 @@ pub const ATTRIBUTES: &[Attribute] = &[
     attr("kill_retry_time", "", &[Number]).default(Default::Number(100)),
     attr("write", "write", &[Bool]),
     attr("io", "", &[Object]),
+    // Ours, behind all of PM2's.
+    attr("health", "", &[Object]).rule(Rule::Health),
+    attr("depends_on", "", &[Array, Text]),
 ];
 
 /// The attribute of this exact name, camelCase name or alias.

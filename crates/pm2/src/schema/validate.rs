@@ -99,6 +99,13 @@ fn accept(attribute: &Attribute, value: &Value) -> Result<Value, String> {
         Rule::Millis => units::parse_millis(&js::to_text(&value)).map(Value::from).ok_or(
             "it should be a NUMBER - milliseconds, \"[NUMBER]h\"(hours), \"[NUMBER]m\"(minutes) or \"[NUMBER]s\"(seconds)",
         ),
+        Rule::Health => {
+            let check = value.as_object().map(crate::health::HealthCheck::parse);
+            if let Some(Err(reason)) = check {
+                return Err(format!("Verify \"{name}\" failed: {reason}"));
+            }
+            Ok(value)
+        }
         Rule::ExecMode => match value.as_str() {
             Some("fork" | "fork_mode" | "cluster" | "cluster_mode") => Ok(value),
             _ => Err("it should be \"cluster\"(\"cluster_mode\") or \"fork\"(\"fork_mode\") only"),

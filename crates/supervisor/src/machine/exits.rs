@@ -6,14 +6,14 @@ use super::launching::launch;
 use super::out::Out;
 use super::reloading::roll_back;
 use crate::process::{Process, State};
-use crate::{Event, Exit, Facts, Now, Policy, ProcId, Refusal};
+use crate::{Event, Exit, Facts, Now, Policy, ProcId, Refusal, ReloadFailure};
 
 /// A start that failed for want of a resource is tried again no sooner than this.
 const SHORTAGE_WAIT: Duration = Duration::from_millis(100);
 
 pub(super) fn exited(out: &mut Out, now: Now, id: ProcId, process: &mut Process, exit: Exit) {
     if process.is_being_replaced() && matches!(process.state, State::Launching { .. }) {
-        return roll_back(out, id, process, Some(exit));
+        return roll_back(out, id, process, ReloadFailure::Ended(exit));
     }
     match &mut process.state {
         State::Errored { undead } => {
@@ -77,7 +77,7 @@ pub(super) fn revive(out: &mut Out, now: Now, id: ProcId, process: &mut Process,
 pub(super) fn spawn_failed(out: &mut Out, now: Now, id: ProcId, process: &mut Process, transient: bool) {
     out.notify(id, process, Event::SpawnFailed);
     if process.is_being_replaced() && matches!(process.state, State::Launching { .. }) {
-        return roll_back(out, id, process, None);
+        return roll_back(out, id, process, ReloadFailure::NotStarted);
     }
     match &mut process.state {
         State::Stopping(stopping) => stopping.ending.exited = true,

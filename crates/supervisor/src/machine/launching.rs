@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::checking::begin_looking;
 use super::out::Out;
 use super::reloading::{end_former, retire};
 use super::stopping::begin_stop;
+use crate::health::Monitor;
 use crate::process::{Process, Run, State};
-use crate::{Effect, Event, Facts, Goal, Incarnation, Now, ProcId, Refusal, Ticket};
+use crate::{Effect, Event, Facts, Goal, Health, Incarnation, Now, ProcId, Refusal, Ticket};
 
 /// `created_at` and the counters of instability, as a restart by hand sets them.
 pub(super) fn anew(facts: &mut Facts, now: Now) {
@@ -29,14 +31,11 @@ pub(super) fn launch(out: &mut Out, now: Now, id: ProcId, process: &mut Process,
     if process.facts.created_at.is_none() {
         anew_dates(&mut process.facts, now);
     }
-    let run = Run {
-        incarnation,
-        pid: None,
-        channel: false,
-    };
+    let run = Run::new(incarnation, None, false);
     process.state = State::Launching {
         run,
         ready_by: None,
+        awaits_health: false,
         waiters,
     };
     out.changed(id);
@@ -51,11 +50,13 @@ pub(super) fn spawned(
     run: Run,
     waiters: Vec<Ticket>,
 ) {
+    begin_looking(now, process, run.incarnation);
     if process.policy.wait_ready || process.is_being_replaced() {
         let ready_by = Some(now.mono.after(process.policy.listen_timeout));
         process.state = State::Launching {
             run,
             ready_by,
+            awaits_health: false,
             waiters,
         };
         out.changed(id);
@@ -63,6 +64,7 @@ pub(super) fn spawned(
         process.state = State::Launching {
             run,
             ready_by: None,
+            awaits_health: false,
             waiters: Vec::new(),
         };
         online(out, now, id, process, run, waiters);
@@ -89,9 +91,22 @@ pub(super) fn online(
 
 /// What a launch waits for has come to be.
 pub(super) fn up(out: &mut Out, now: Now, id: ProcId, process: &mut Process) {
-    if let State::Launching { run, waiters, .. } = &mut process.state
+    // A life that is to replace a good one has to show that it is as good.
+    let is_healthy = |monitor: &Monitor| monitor.verdict == Health::Healthy;
+    let must_be_healthy = process.is_being_replaced() && process.policy.health.is_some();
+    let awaited = must_be_healthy && !process.health.as_ref().is_some_and(is_healthy);
+    if let State::Launching {
+        run,
+        ready_by,
+        awaits_health,
+        waiters,
+    } = &mut process.state
         && run.pid.is_some()
     {
+        if awaited {
+            (*ready_by, *awaits_health) = (None, true);
+            return;
+        }
         let (run, waiters) = (*run, std::mem::take(waiters));
         online(out, now, id, process, run, waiters);
     }

@@ -6,7 +6,9 @@ use super::launching::{anew, launch, restart};
 use super::out::Out;
 use super::stopping::{ask, begin_stop, kill};
 use crate::process::{Ending, Former, Process, Run, Stage, State, Stopping};
-use crate::{Effect, Event, Exit, FormerLife, Goal, Input, Living, Now, Policy, ProcId, Refusal, Ticket};
+use crate::{
+    Effect, Event, FormerLife, Goal, Input, Living, Now, Policy, ProcId, Refusal, ReloadFailure, Ticket,
+};
 
 /// A life whose channel has closed is done with its work; it may take this long to end by itself before it is signalled.
 const LAST_GRACE: Duration = Duration::from_millis(250);
@@ -95,7 +97,7 @@ fn begin_retirement(
 }
 
 /// The new life did not come up: the former one serves on, as if nothing had been.
-pub(super) fn roll_back(out: &mut Out, id: ProcId, process: &mut Process, exit: Option<Exit>) {
+pub(super) fn roll_back(out: &mut Out, id: ProcId, process: &mut Process, cause: ReloadFailure) {
     let Some(Former::Serving {
         run, facts, policy, ..
     }) = process.former.take()
@@ -109,9 +111,26 @@ pub(super) fn roll_back(out: &mut Out, id: ProcId, process: &mut Process, exit: 
     process.facts = facts;
     process.policy = *policy;
     process.state = State::Online { run };
-    out.notify(id, process, Event::ReloadFailed { exit });
+    out.notify(id, process, Event::ReloadFailed(cause));
     out.changed(id);
     out.reply_all(waiters, Err(Refusal::ReloadFailed));
+}
+
+/// The new life runs, but may not take over: it changes places with the former one, and is ended by its own rules.
+pub(super) fn abandon(out: &mut Out, now: Now, id: ProcId, process: &mut Process) {
+    let State::Launching { run, .. } = process.state else {
+        return;
+    };
+    let policy = Box::new(process.policy.clone());
+    roll_back(out, id, process, ReloadFailure::Unhealthy);
+    let mut ending = Ending::of(run);
+    out.changed(id);
+    ask(out, now, id, &policy, &mut ending);
+    process.former = Some(Former::Retiring {
+        ending,
+        policy,
+        waiters: Vec::new(),
+    });
 }
 
 /// The whole process is to go down, or is restarted: the former life is told to end at once.
@@ -270,11 +289,7 @@ pub(super) fn adopt_former(
     let Some(living) = alive.iter().find(|life| life.incarnation == kept.incarnation) else {
         return;
     };
-    let run = Run {
-        incarnation: living.incarnation,
-        pid: Some(living.pid),
-        channel: living.channel,
-    };
+    let run = Run::new(living.incarnation, Some(living.pid), living.channel).known_up();
     let policy = Box::new(policy.unwrap_or_else(|| process.policy.clone()));
     match kept.serving {
         Some(facts) => {

@@ -1,5 +1,6 @@
 //! Simulations and rules of the supervisor, on simulated time.
 
+mod health;
 mod reloads;
 mod rules;
 mod simulation;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use supervisor::{
-    Command, Effect, Event, Exit, Goal, Incarnation, Input, Phase, Policy, Refusal, Status, Supervisor,
+    Command, Effect, Event, Exit, Goal, Incarnation, Input, Phase, Policy, Refusal, ReloadFailure, Status,
+    Supervisor,
 };
 
 use crate::story::{ID, Story, living, quick};
@@ -196,9 +197,7 @@ fn a_new_life_that_does_not_come_up_changes_nothing() {
     assert_eq!(
         story.seen.last(),
         Some(&(
-            Event::ReloadFailed {
-                exit: Some(Exit::Code(1))
-            },
+            Event::ReloadFailed(ReloadFailure::Ended(Exit::Code(1))),
             Status::Online
         ))
     );

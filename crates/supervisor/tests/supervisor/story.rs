@@ -15,6 +15,7 @@ pub(crate) struct Story {
     pub(crate) replies: Vec<Result<(), Refusal>>,
     pub(crate) signals: Vec<i32>,
     pub(crate) asked: usize,
+    pub(crate) probe: Option<u32>,
     pub(crate) retired: Vec<Incarnation>,
     pub(crate) spawns: u32,
     pub(crate) tree_round: Option<u32>,
@@ -29,6 +30,7 @@ impl Story {
             replies: Vec::new(),
             signals: Vec::new(),
             asked: 0,
+            probe: None,
             retired: Vec::new(),
             spawns: 0,
             tree_round: None,
@@ -84,6 +86,7 @@ impl Story {
                 Effect::Reply { result, .. } => self.replies.push(result),
                 Effect::Notify { event, status, .. } => self.seen.push((event, status)),
                 Effect::Retire { incarnation, .. } => self.retired.push(incarnation),
+                Effect::Probe { round, .. } => self.probe = Some(round),
                 Effect::Changed(_) | Effect::Removed(_) => {}
             }
         }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use supervisor::{
-    Command, Effect, Event, Exit, Incarnation, Input, Living, Mono, Now, Policy, ProcId, Refusal, Restored,
-    Supervisor, Ticket,
+    Command, Effect, Event, Exit, HealthRules, Incarnation, Input, Living, Mono, Now, Policy, ProcId,
+    Refusal, ReloadFailure, Restored, Supervisor, Ticket,
 };
 
 /// SplitMix64: the whole run follows from one seed.
@@ -131,6 +131,13 @@ impl World {
             treekill: !dice.one_in(3),
             shutdown_with_message: dice.one_in(4),
             overlap: dice.one_in(2),
+            health: dice.one_in(3).then(|| HealthRules {
+                interval: Duration::from_millis(1_000 + dice.roll(5_000)),
+                timeout: Duration::from_millis(dice.roll(1_000)),
+                retries: u32::try_from(dice.roll(4)).unwrap_or(1),
+                start_period: Duration::from_millis(dice.roll(2_000)),
+                restart: dice.one_in(2),
+            }),
             graceful_timeout: Duration::from_millis(dice.roll(5_000)),
             ..Policy::default()
         }
@@ -337,6 +344,26 @@ impl World {
                     self.mail.insert((at + work, self.mail_number), closed);
                 }
             }
+            Effect::Probe {
+                id,
+                incarnation,
+                round,
+            } => {
+                let good = self.calm || !self.dice.one_in(3);
+                let answer = Input::Probed {
+                    id,
+                    incarnation,
+                    round,
+                    good,
+                };
+                if self.calm {
+                    // All is well now, or it would be restarted for ever; and an answer that is late is a bad one.
+                    self.mail_number += 1;
+                    self.mail.insert((self.at, self.mail_number), answer);
+                } else if !self.dice.one_in(10) {
+                    self.post(answer);
+                }
+            }
             Effect::Reply { ticket, result } => {
                 assert!(
                     self.waiting.remove(&ticket),
@@ -348,11 +375,17 @@ impl World {
             Effect::Notify { id, event, .. } => {
                 let replaces = self.sup.view(id).is_some_and(|view| view.former.is_some());
                 self.reloaded += u64::from(event == Event::Online && replaces);
-                if let Event::ReloadFailed { .. } = event {
+                if let Event::ReloadFailed(cause) = event {
                     self.rolled_back += 1;
                     let kept = self.sup.lives(id).next().and_then(|life| self.rules.get(&life));
                     assert_eq!(self.sup.policy(id), kept, "seed {}: rules of {id:?}", self.seed);
-                    assert_eq!(self.sup.view(id).and_then(|view| view.former), None);
+                    let left = self.sup.view(id).and_then(|view| view.former);
+                    assert_eq!(
+                        left.is_some(),
+                        cause == ReloadFailure::Unhealthy,
+                        "seed {}",
+                        self.seed
+                    );
                 }
             }
             Effect::Changed(id) => {
@@ -508,7 +541,7 @@ impl World {
             child.undead_until = 0;
             child.dies_at = child.dies_at.max(self.at);
         }
-        for _ in 0..3_000 {
+        for _ in 0..1_500 {
             self.pass(100_000);
         }
         let seed = self.seed;

@@ -1,0 +1,153 @@
+// reload, readiness and the ways down: what holds for one process of any mode. What needs a cluster is beside it.
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Manager } from '../lib/manager.ts';
+import { apps } from '../lib/under-test.ts';
+import { until } from '../lib/until.ts';
+
+let pm: Manager;
+beforeEach(() => {
+  pm = new Manager();
+});
+afterEach(() => pm.dispose());
+
+const script = path.join(apps, 'readiness.cjs');
+const eco = (...list: object[]) => {
+  const file = path.join(pm.dir, 'eco.json');
+  writeFileSync(file, JSON.stringify({ apps: list.map((entry) => ({ script, ...entry })) }));
+  return file;
+};
+
+describe('reload', () => {
+  test('of a fork app is a restart', async () => {
+    await pm.ok('start', eco({ name: 'api' }));
+    const before = await pm.app('api');
+    const { stdout } = await pm.ok('reload', 'api');
+    expect(stdout).toContain('Applying action reloadProcessId on app [api](ids: [ 0 ])');
+    expect(stdout).toContain('[api](0) ✓');
+    const after = await pm.app('api');
+    expect(after.pid).not.toBe(before.pid);
+    expect(after.pm2_env).toMatchObject({ status: 'online', restart_time: 1, pm_id: 0 });
+    expect(await pm.list()).toHaveLength(1);
+  });
+
+  test('starts what was stopped, takes an id, a namespace, all and a file', async () => {
+    const file = eco({ name: 'a', namespace: 'x' }, { name: 'b' });
+    await pm.ok('start', file);
+    await pm.ok('stop', 'a');
+    await pm.ok('reload', 'a');
+    expect((await pm.app('a')).pm2_env).toMatchObject({ status: 'online', restart_time: 0 });
+    for (const [target, a, b] of [
+      ['0', 1, 0],
+      ['x', 2, 0],
+      ['all', 3, 1],
+      [file, 4, 2],
+    ] as const) {
+      await pm.ok('reload', target);
+      const list = await pm.list();
+      expect(list.map((entry) => entry.pm2_env.restart_time)).toEqual([a, b]);
+    }
+  });
+
+  test('--update-env brings the caller’s variables along', async () => {
+    await pm.ok('start', eco({ name: 'api' }));
+    await pm.with(pm.program, ['reload', 'api'], { env: { FRESH: '1' } });
+    expect((await pm.app('api')).pm2_env.env.FRESH).toBeUndefined();
+    await pm.with(pm.program, ['reload', 'api', '--update-env'], { env: { FRESH: '1' } });
+    expect((await pm.app('api')).pm2_env.env.FRESH).toBe('1');
+  });
+
+  test('an unknown name is an error', async () => {
+    await pm.ok('start', eco({ name: 'api' }));
+    const { code, stderr } = await pm.run('reload', 'nobody');
+    expect(code).toBe(1);
+    expect(stderr).toContain('Process or Namespace nobody not found');
+  });
+
+  test('one at a time: a fresh lock refuses, --force goes on, and the lock is emptied', async () => {
+    await pm.ok('start', eco({ name: 'api' }));
+    const lock = path.join(pm.home, 'reload.lock');
+    writeFileSync(lock, String(Date.now()));
+    const { code, stderr } = await pm.run('reload', 'api');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/Reload already in progress, please try again in (2\d|30) seconds or use --force/);
+    expect((await pm.app('api')).pm2_env.restart_time).toBe(0);
+    await pm.ok('reload', 'api', '--force');
+    expect(readFileSync(lock, 'utf8')).toBe('');
+    writeFileSync(lock, String(Date.now() - 31_000));
+    await pm.ok('reload', 'api');
+    expect((await pm.app('api')).pm2_env.restart_time).toBe(2);
+  });
+
+  test.each(['startOrReload', 'startOrGracefulReload'])(
+    '%s starts what is not there and reloads the rest',
+    async (verb) => {
+      await pm.ok(verb, eco({ name: 'a' }));
+      expect((await pm.app('a')).pm2_env.restart_time).toBe(0);
+      const { stdout } = await pm.ok(verb, eco({ name: 'a' }, { name: 'b' }));
+      expect(stdout).toContain('[a](0) ✓');
+      const list = await pm.list();
+      expect(list.map((entry) => [entry.name, entry.pm2_env.restart_time])).toEqual([
+        ['a', 1],
+        ['b', 0],
+      ]);
+    },
+  );
+});
+
+describe('wait_ready', () => {
+  test('launching until the word, then online', async () => {
+    await pm.ok('ping');
+    const word = path.join(pm.dir, 'ready');
+    const file = eco({ name: 'api', wait_ready: true, listen_timeout: 60_000, env: { READY_FILE: word } });
+    const started = pm.run('start', file);
+    await until('it is launching', async () => (await pm.list())[0]?.pm2_env.status === 'launching');
+    writeFileSync(word, '');
+    expect((await started).code).toBe(0);
+    expect((await pm.app('api')).pm2_env.status).toBe('online');
+  });
+
+  test('without the word it is online after listen_timeout', async () => {
+    await pm.ok('start', eco({ name: 'api', wait_ready: true, listen_timeout: 200 }));
+    expect((await pm.app('api')).pm2_env).toMatchObject({ status: 'online', restart_time: 0 });
+  });
+
+  test.each(['restart', 'reload'])('a %s waits for the word too', async (verb) => {
+    const word = path.join(pm.dir, 'ready');
+    writeFileSync(word, '');
+    await pm.ok(
+      'start',
+      eco({ name: 'api', wait_ready: true, listen_timeout: 60_000, env: { READY_FILE: word } }),
+    );
+    rmSync(word);
+    const done = pm.run(verb, 'api');
+    await pm.status('api', 'launching');
+    writeFileSync(word, '');
+    expect((await done).code).toBe(0);
+    expect((await pm.app('api')).pm2_env.status).toBe('online');
+  });
+
+  test('an app that ends before it is ready releases the caller', async () => {
+    const env = { CRASH_AFTER: '100' };
+    const file = eco({ name: 'api', wait_ready: true, listen_timeout: 60_000, autorestart: false, env });
+    await pm.run('start', file);
+    await pm.status('api', 'stopped');
+  });
+});
+
+describe('the ways down', () => {
+  test('shutdown_with_message asks by message instead of a signal', async () => {
+    const env = { MESSAGE_CODE: '42' };
+    await pm.ok('start', eco({ name: 'api', shutdown_with_message: true, env }));
+    await until('it listens to messages', () => pm.file('logs/api-out.log').includes('up'));
+    await pm.ok('stop', 'api');
+    expect((await pm.app('api')).pm2_env).toMatchObject({ status: 'stopped', exit_code: 42 });
+  });
+
+  test('who does not hear the message is killed after kill_timeout', async () => {
+    await pm.ok('start', eco({ name: 'api', shutdown_with_message: true, kill_timeout: 300 }));
+    await pm.ok('stop', 'api');
+    expect((await pm.app('api')).pm2_env).toMatchObject({ status: 'stopped', exit_code: 0 });
+  });
+});
