@@ -21,6 +21,7 @@ use crate::bus::{self, Bus};
 use crate::child_news::stash_of;
 use crate::clock;
 use crate::cluster::{self, Cluster, Preload};
+use crate::cron::Crons;
 use crate::disk::Disk;
 use crate::event::Event;
 use crate::jobs::Jobs;
@@ -162,6 +163,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         listeners,
         events: sender,
         watching: Watching::default(),
+        crons: Crons::default(),
         ending: None,
         looks: crate::health::room(),
     };
@@ -293,7 +295,7 @@ impl Daemon {
                 [] => now.wall_ms,
                 _ => kept.restored.facts.started_at,
             };
-            self.follow_watch(id, since_ms);
+            self.follow_entry(id, since_ms);
         }
         self.carry_on_cluster(sockets);
         self.settle();

@@ -101,6 +101,11 @@ pub(crate) enum Event {
         /// When the latest change was made, ms since the epoch.
         changed_at_ms: i64,
     },
+    /// A time of day that was asked for has come, or the clock was set.
+    Alarm {
+        /// It was set: all times are to be reckoned anew.
+        clock_was_set: bool,
+    },
     /// Some files can't be watched.
     WatchTrouble {
         /// For whom.

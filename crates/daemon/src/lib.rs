@@ -20,6 +20,7 @@ mod child_channel;
 mod child_news;
 mod clock;
 mod cluster;
+mod cron;
 mod disk;
 mod ending;
 mod event;

@@ -23,6 +23,7 @@ use crate::app::{App, Life};
 use crate::bus::Bus;
 use crate::clock;
 use crate::cluster::{Cluster, Preload};
+use crate::cron::Crons;
 use crate::disk::Disk;
 use crate::ending::Ending;
 use crate::event::Event;
@@ -77,6 +78,7 @@ pub(crate) struct Daemon {
     pub(crate) events: Sender<Event>,
     pub(crate) next_worker_run: Mono,
     pub(crate) watching: Watching,
+    pub(crate) crons: Crons,
     pub(crate) ending: Option<Ending>,
     /// Room for looks at the health of processes.
     pub(crate) looks: Arc<Semaphore>,
@@ -149,6 +151,7 @@ impl Daemon {
                 path,
                 changed_at_ms,
             } => self.on_file_changed(watch, path, changed_at_ms),
+            Event::Alarm { clock_was_set } => self.on_alarm(clock_was_set),
             Event::WatchTrouble { watch, text } => self.on_watch_trouble(watch, &text),
             Event::AgentSaidGoodBye => {
                 if let Some(ending) = &mut self.ending {
@@ -329,6 +332,7 @@ impl Daemon {
             self.complain(&format!("removing the record of process {}: {error}", id.0));
         }
         self.stop_watching(id);
+        self.forget_cron(id);
         self.apps.remove(&id);
         // What a former life still writes must not be taken for the words of the next process of this number.
         for life in self.lives.values_mut().filter(|life| life.id == id) {

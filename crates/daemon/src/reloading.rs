@@ -51,7 +51,7 @@ impl Daemon {
         if let Some(former) = app.former_env.take() {
             app.env = former;
         }
-        self.follow_watch(id, clock::wall_ms());
+        self.follow_entry(id, clock::wall_ms());
         let Some(app) = self.apps.get(&id) else { return };
         let label = format!("{}:{}", app.env.name(), id.0);
         if let Some(path) = app.env.pid_path() {

@@ -11,6 +11,7 @@
 pub mod agent_wire;
 pub mod axon;
 pub mod bus;
+pub mod cron;
 pub mod dates;
 pub mod dump;
 pub mod env;

@@ -194,11 +194,10 @@ impl Daemon {
         for Entry { pm_id, env, execute } in entries {
             let id = ProcId(pm_id);
             self.next_id = self.next_id.max(pm_id.saturating_add(1));
-            self.say_what_is_missing(id, &env);
             let mut policy = env.to_policy(&self.settings.defaults);
             policy.autostart &= execute;
             self.apps.insert(id, App::new(env));
-            self.follow_watch(id, clock::wall_ms());
+            self.follow_entry(id, clock::wall_ms());
             self.command_for(
                 job,
                 id,
@@ -224,12 +223,11 @@ impl Daemon {
         let app = self.apps.get_mut(&id)?;
         let mut env = std::mem::take(&mut app.env);
         env.merge_restart(brought);
-        self.say_what_is_missing(id, &env);
         let policy = env.to_policy(&self.settings.defaults);
         if let Some(app) = self.apps.get_mut(&id) {
             app.env = env;
         }
-        self.follow_watch(id, clock::wall_ms());
+        self.follow_entry(id, clock::wall_ms());
         Some(Box::new(policy))
     }
 
@@ -241,23 +239,17 @@ impl Daemon {
         }
     }
 
+    /// The attributes of an entry may have changed: what is done by itself follows. Changes of files since that time count, ms since the epoch.
+    pub(crate) fn follow_entry(&mut self, id: ProcId, since_ms: i64) {
+        self.follow_watch(id, since_ms);
+        self.follow_cron(id);
+    }
+
     /// The line of the log that says that a process is about to be stopped.
     pub(crate) fn announce_stop(&mut self, id: ProcId) {
         if let Some(app) = self.apps.get(&id) {
             let text = format!("Stopping app:{} id:{}", app.env.name(), id.0);
             self.say(Level::Log, &text);
-        }
-    }
-
-    /// Says what an app asks for and this daemon does not do yet. A cron pattern is kept for whoever reads the list.
-    fn say_what_is_missing(&mut self, id: ProcId, env: &Pm2Env) {
-        let mut missing = Vec::new();
-        if env.cron_restart().is_some() {
-            missing.push("cron_restart, which is not available yet: it is not restarted by the clock");
-        }
-        for what in missing {
-            let text = format!("App [{}:{}] asks for {what}", env.name(), id.0);
-            self.say(Level::Error, &text);
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use supervisor::ProcId;
 
-use super::{Args, id_text};
+use super::Args;
 use crate::clock;
 use crate::journal::Level;
 use crate::owner::Daemon;
@@ -39,18 +39,17 @@ pub(super) fn start(daemon: &mut Daemon, args: &Args, responder: Responder) {
     if let Some(id) = pm2::rpc::process_id(args.get(1)).map(ProcId) {
         set(daemon, id, true);
     }
-    responder.value(&json!({ "success": true, "notrestarted": true }));
+    responder.value(&json!({ "success": true }));
 }
 
+/// PM2 answers the same for a process that is not there.
 pub(super) fn toggle(daemon: &mut Daemon, args: &Args, responder: Responder) {
-    let Some(id) = pm2::rpc::process_id(args.get(1))
-        .map(ProcId)
-        .filter(|id| daemon.apps.contains_key(id))
-    else {
-        return responder.error(&format!("{} id unknown", id_text(args.get(1))));
-    };
-    let watched = daemon.apps.get(&id).is_some_and(|app| app.env.watches());
-    set(daemon, id, !watched);
+    if let Some(id) = pm2::rpc::process_id(args.get(1)).map(ProcId)
+        && let Some(app) = daemon.apps.get(&id)
+    {
+        let watches = !app.env.watches();
+        set(daemon, id, watches);
+    }
     responder.value(&json!({ "success": true }));
 }
 

@@ -178,13 +178,13 @@ fn instances_are_numbered() {
 }
 
 #[test]
-fn a_cron_pattern_is_not_accepted_in_silence() {
+fn a_cron_pattern_that_cannot_be_read_is_told_and_the_app_runs() {
     let home = Home::start();
     let script = sleeper(&home);
-    let app = home.app("asks", "bash", &script, &json!({ "cron_restart": "* * * * *" }));
+    let app = home.app("odd", "bash", &script, &json!({ "cron_restart": "* * *" }));
     home.call("prepare", &json!([app])).expect("started");
     until_true("the log says so", || {
-        home.log("pm2.log").contains("asks for cron_restart")
+        home.log("pm2.log").contains("cron_restart \"* * *\": 3 fields")
     });
 }
 

@@ -3,6 +3,7 @@
 use super::table::attribute;
 use super::validate::{validate, written};
 use super::{Caller, Host, Level, Note, Rejected};
+use crate::cron::Schedule;
 use crate::log_rotation::LogRotation;
 use crate::{Object, js, units};
 use serde_json::Value;
@@ -220,6 +221,12 @@ fn instances(raw: &mut Object) {
 }
 
 fn cron(raw: &mut Object, notes: &mut Vec<Note>) -> Result<(), Rejected> {
+    // PM2 passes over a bare 0 in a file; whoever writes it means what the command line means by it.
+    for key in ["cron_restart", "cronRestart", "cron"] {
+        if raw.get(key).is_some_and(|value| value.as_f64() == Some(0.0)) {
+            raw.insert(key.into(), "0".into());
+        }
+    }
     let Some(value) = get(raw, "cron_restart") else {
         return Ok(());
     };
@@ -231,12 +238,8 @@ fn cron(raw: &mut Object, notes: &mut Vec<Note>) -> Result<(), Rejected> {
         return Ok(());
     }
     if value.is_string() {
-        if let Some(reason) = cron_fault(&pattern) {
-            return Err(Rejected::one(
-                Level::Error,
-                format!("Cron pattern error: {reason}"),
-            ));
-        }
+        Schedule::parse(&pattern)
+            .map_err(|error| Rejected::one(Level::Error, format!("Cron pattern error: {error}")))?;
         notes.push(Note::new(Level::Info, format!("cron restart at {pattern}")));
     }
     Ok(())
@@ -248,25 +251,6 @@ fn log_rotation(raw: &Object) -> Result<(), Rejected> {
         Some(complaint) => Err(Rejected::one(Level::Error, format!("logrotate: {complaint}"))),
         None => Ok(()),
     }
-}
-
-/// What is wrong with the form of a pattern. Whether it ever comes due is for the scheduler to say.
-fn cron_fault(pattern: &str) -> Option<String> {
-    let nickname = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"];
-    let text = pattern.trim();
-    if nickname.contains(&text.to_ascii_lowercase().as_str()) {
-        return None;
-    }
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    if !(5..=6).contains(&fields.len()) {
-        return Some(format!(
-            "\"{pattern}\" has {} fields, 5 or 6 are needed",
-            fields.len()
-        ));
-    }
-    let known = |c: char| c.is_ascii_alphanumeric() || "*/,-?#".contains(c);
-    let bad = fields.iter().find(|field| !field.chars().all(known))?;
-    Some(format!("\"{bad}\" in \"{pattern}\" is not a list, range or step"))
 }
 
 #[cfg(test)]
