@@ -2,6 +2,8 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { expect } from 'vitest';
+import { test } from './agents.ts';
 import { type Hub, owner } from './hub.ts';
 import { out } from './under-test.ts';
 
@@ -71,4 +73,23 @@ export class Dashboard {
   close() {
     return this.page.context().close();
   }
+}
+
+/**
+ * A test with a signed-in window; what its page complains of fails the test. `on` gives browser and hub, which the file's own
+ * hooks start.
+ */
+export function withDashboard(on: () => { browser: Browser; hub: Hub }) {
+  return test.extend<{ dashboard: Dashboard }>({
+    // biome-ignore lint/correctness/noEmptyPattern: the runner reads what a fixture needs from this pattern
+    dashboard: async ({}, use) => {
+      const { browser, hub } = on();
+      const dashboard = await Dashboard.open(browser, hub);
+      await dashboard.signIn();
+      await dashboard.page.getByRole('button', { name: 'Account' }).waitFor();
+      await use(dashboard);
+      await dashboard.close();
+      expect(dashboard.problems).toEqual([]);
+    },
+  });
 }

@@ -2,8 +2,8 @@
 import path from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { test as base, ours } from '../lib/agents.ts';
-import { Dashboard, launch } from '../lib/browser.ts';
+import { ours } from '../lib/agents.ts';
+import { Dashboard, launch, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
 import { apps } from '../lib/under-test.ts';
@@ -21,18 +21,7 @@ afterAll(async () => {
 
 const app = (name: string) => path.join(apps, name);
 
-/** A signed-in window; what the page complains of fails the test. */
-const test = base.extend<{ dashboard: Dashboard }>({
-  // biome-ignore lint/correctness/noEmptyPattern: the runner reads what a fixture needs from this pattern
-  dashboard: async ({}, use) => {
-    const dashboard = await Dashboard.open(browser, hub);
-    await dashboard.signIn();
-    await dashboard.page.getByRole('button', { name: 'Account' }).waitFor();
-    await use(dashboard);
-    await dashboard.close();
-    expect(dashboard.problems).toEqual([]);
-  },
-});
+const test = withDashboard(() => ({ browser, hub }));
 
 test('S48: the first server of an empty bucket is there in 5 s, and the page to connect one closes', async ({
   manager,

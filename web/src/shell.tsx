@@ -6,7 +6,7 @@ import { Buckets } from './pages/buckets';
 import { ConnectDrawer, connectOpen } from './pages/connect';
 import { go, type Route, route, to } from './router';
 import { signOut, user } from './session';
-import { allowance, bucket, bucketId, buckets, bucketsError, counted, loadBuckets } from './store/buckets';
+import { bucket, bucketId, buckets, bucketsError, counted, loadBuckets } from './store/buckets';
 import { fleet, link, linkState, now, renewBucket, retryAt, stale, watchError } from './store/live';
 import { choice, choose, theme } from './theme';
 import { Button, Failure, IconButton, Skeleton } from './ui/controls';
@@ -44,7 +44,7 @@ const appNow = computed(() => {
 
 /** Processes in the bucket, and how many its plan allows. */
 const usage = computed(() => {
-  return { used: counted(fleet.value?.servers.values() ?? []), allowed: allowance(bucket.value?.plan ?? '') };
+  return { used: counted(fleet.value?.servers.values() ?? []), allowed: bucket.value?.limit ?? null };
 });
 
 function toggleRail(): void {

@@ -20,7 +20,7 @@ use crate::watched::watched;
 /// Longest message taken from a child, bytes. A heap snapshot of a small app fits.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
 /// What may wait for a child that does not read, bytes.
-const MAX_QUEUED: u64 = 16 * 1024 * 1024;
+const MAX_QUEUED: u64 = 64 * 1024 * 1024;
 
 /// Our end of the channel.
 #[derive(Debug)]

@@ -23,6 +23,11 @@ pub(crate) enum Event {
         /// To answer it.
         responder: Responder,
     },
+    /// A client of `rpc.sock` did not speak the protocol, or asked for too much at once.
+    ClientCutOff {
+        /// What was wrong with it.
+        reason: String,
+    },
     /// A client of the bus connected.
     BusJoined {
         /// Its number.

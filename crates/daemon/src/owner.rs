@@ -119,6 +119,9 @@ impl Daemon {
                     methods::agent::interactor(self, &name, responder);
                 }
             },
+            Event::ClientCutOff { reason } => {
+                self.complain(&format!("a client of the RPC socket was cut off: {reason}"));
+            }
             Event::BusJoined { number, outbox } => {
                 self.bus.join(number, outbox);
                 self.listen_to_logs();

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pm2::axon::{AxonError, Decoder};
+use pm2::axon::{Arg, AxonError, Decoder};
 use pm2::rpc::{Id, Request};
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
@@ -18,8 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::event::Event;
 use crate::outbox::{Outbox, outbox, write_out};
 
-/// Largest request. An app with a big environment is a few hundred kilobytes.
-const MAX_REQUEST: usize = 16 * 1024 * 1024;
+/// Largest request. An app with a big environment is a few hundred kilobytes; data for an app may be more.
+const MAX_REQUEST: usize = 64 * 1024 * 1024;
+/// Larger requests are read by another thread, so that the loop is not held up.
+const LARGE_REQUEST: usize = 1024 * 1024;
 /// Bytes of answers that wait for a client that does not read. Past that it is cut off.
 const MAX_ANSWERS: usize = 64 * 1024 * 1024;
 /// Requests of one connection without an answer yet.
@@ -94,8 +96,12 @@ pub(crate) async fn serve(door: Door, listener: UnixListener, events: Sender<Eve
             Ok((socket, _)) => {
                 let events = events.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = converse(door, socket, &events).await {
-                        tracing::debug!(%error, "a client was cut off");
+                    // Whoever merely goes away in the middle of a word is nobody's business.
+                    if let Err(error) = converse(door, socket, &events).await
+                        && error.kind() == io::ErrorKind::InvalidData
+                    {
+                        let reason = error.to_string();
+                        let _ = events.send(Event::ClientCutOff { reason }).await;
                     }
                     drop(slot);
                 });
@@ -104,6 +110,11 @@ pub(crate) async fn serve(door: Door, listener: UnixListener, events: Sender<Eve
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
         }
     }
+}
+
+/// What is not the protocol: the connection is of no more use.
+fn foreign(error: AxonError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 async fn converse(door: Door, socket: UnixStream, events: &Sender<Event>) -> io::Result<()> {
@@ -120,8 +131,15 @@ async fn converse(door: Door, socket: UnixStream, events: &Sender<Event>) -> io:
             return Ok(());
         }
         decoder.push(buffer.get(..read).unwrap_or_default());
-        while let Some(frame) = decoder.next_frame().map_err(io::Error::other)? {
-            match Request::parse(frame) {
+        while let Some(frame) = decoder.next_frame().map_err(foreign)? {
+            let parsed = if frame.iter().map(Arg::len).sum::<usize>() > LARGE_REQUEST {
+                tokio::task::spawn_blocking(|| Request::parse(frame))
+                    .await
+                    .map_err(io::Error::other)?
+            } else {
+                Request::parse(frame)
+            };
+            match parsed {
                 Ok(request) => {
                     let slot = Arc::clone(&pipeline)
                         .acquire_owned()

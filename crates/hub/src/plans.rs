@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::live::model::Millis;
+use crate::store::catalog::Bucket;
 
 /// Modules that cost nothing.
 pub const FREE_MODULES: [&str; 2] = ["pm2-logrotate", "pm2-auto-pull"];
@@ -21,6 +22,25 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// What a bucket is allowed: its own limit, if it has one, before that of its plan.
+    pub fn of(bucket: &Bucket) -> Self {
+        match bucket.max_processes {
+            Some(limit) => Self::Processes(limit),
+            None => Self::parse(&bucket.plan),
+        }
+    }
+
+    /// Whether this is an id that a plan may have.
+    pub fn is_id(id: &str) -> bool {
+        let number = id
+            .strip_prefix("pro_")
+            .map(|n| n.strip_suffix("_yearly").unwrap_or(n));
+        match number {
+            Some(number) => number.parse::<u32>().is_ok_and(|n| n > 0),
+            None => ["unlimited", "free", "enterprise"].contains(&id),
+        }
+    }
+
     /// Reads a plan id. `pro_N` allows N processes, with any suffix (`pro_256_yearly`); every other id is unlimited,
     /// because a name that we do not know must not take anybody's processes away.
     pub fn parse(id: &str) -> Self {
@@ -87,6 +107,41 @@ mod tests {
         for id in ["", "free", "enterprise", "unlimited", "pro_", "pro_x", "pro_-1"] {
             assert_eq!(Plan::parse(id), Plan::Unlimited, "{id}");
         }
+    }
+
+    #[test]
+    fn s11_plan_ids_and_a_limit_of_the_buckets_own() {
+        for id in [
+            "unlimited",
+            "free",
+            "pro_4",
+            "pro_8",
+            "pro_16",
+            "pro_32",
+            "pro_256",
+            "pro_256_yearly",
+            "enterprise",
+        ] {
+            assert!(Plan::is_id(id), "{id}");
+        }
+        for id in [
+            "",
+            "pro_",
+            "pro_0",
+            "pro_4_daily",
+            "gold",
+            "pro_-1",
+            "pro_99999999999",
+        ] {
+            assert!(!Plan::is_id(id), "{id}");
+        }
+        let owner = crate::ids::UserId::from_bytes([1; 12]);
+        let mut bucket = crate::api::new_bucket("b", owner, 0);
+        assert_eq!(Plan::of(&bucket), Plan::Unlimited);
+        bucket.plan = "pro_256".into();
+        assert_eq!(Plan::of(&bucket), Plan::Processes(256));
+        bucket.max_processes = Some(1024);
+        assert_eq!(Plan::of(&bucket), Plan::Processes(1024));
     }
 
     fn candidate(key: u32, first_seen: Millis) -> Candidate<'static, u32> {

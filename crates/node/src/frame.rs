@@ -7,7 +7,7 @@ use thiserror::Error;
 /// Longest line that is taken from a child unless told otherwise: a heap snapshot of a small app fits.
 pub const DEFAULT_LIMIT: usize = 64 * 1024 * 1024;
 /// Longest line that is sent to a child: what it does not read in time has to be kept for it.
-pub const MAX_OUTGOING: usize = 16 * 1024 * 1024;
+pub const MAX_OUTGOING: usize = 32 * 1024 * 1024;
 
 /// A line that was dropped. The lines after it are not harmed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

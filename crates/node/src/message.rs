@@ -58,7 +58,12 @@ pub fn classify(line: &[u8]) -> Result<ChildMessage, BadLine> {
     if let Some(internal) = internal::recognise(line) {
         return Ok(ChildMessage::Internal(internal));
     }
-    let value: Value = serde_json::from_slice(line).map_err(|e| BadLine {
+    // Bytes that are no UTF-8 are replaced, as Node does.
+    let read = match std::str::from_utf8(line) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_str(&String::from_utf8_lossy(line)),
+    };
+    let value: Value = read.map_err(|e| BadLine {
         reason: e.to_string(),
     })?;
     Ok(classify_value(value))
@@ -267,6 +272,10 @@ mod tests {
         assert!(classify(b"").is_err());
         assert!(classify(&[b'['; 100_000]).is_err());
         assert!(classify(&[0xff, 0xfe]).is_err());
+        assert_eq!(
+            classify(b"[\"a\xff\"]"),
+            Ok(ChildMessage::Raw(json!(["a\u{fffd}"])))
+        );
     }
 
     #[test]

@@ -56,6 +56,19 @@ impl Arg {
             .map_err(|e| AxonError::Encode(e.to_string()))
     }
 
+    /// Its bytes, without the prefix.
+    pub fn len(&self) -> usize {
+        match self {
+            Arg::Json(bytes) | Arg::Blob(bytes) => bytes.len(),
+            Arg::Text(text) => text.len(),
+        }
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The JSON value of the argument; text and blobs have none.
     pub fn to_value(&self) -> Option<serde_json::Value> {
         match self {

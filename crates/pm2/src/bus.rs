@@ -77,6 +77,24 @@ pub fn log_pm2(at_ms: i64, data: &str) -> Result<Vec<u8>, AxonError> {
     )
 }
 
+/// Which process a message of its own is about: unlike with logs, the revision is not told.
+#[derive(Serialize)]
+struct Sender<'a> {
+    pm_id: &'a Value,
+    name: &'a str,
+    namespace: &'a str,
+}
+
+impl<'a> Sender<'a> {
+    fn of(process: &'a ProcessRef<'a>) -> Self {
+        Sender {
+            pm_id: &process.pm_id,
+            name: process.name,
+            namespace: process.namespace,
+        }
+    }
+}
+
 /// A frame for an IPC message `{type, data}` of a child, published under its own type.
 pub fn typed_message(
     topic: &str,
@@ -88,14 +106,14 @@ pub fn typed_message(
     struct Message<'a> {
         at: i64,
         data: &'a Value,
-        process: &'a ProcessRef<'a>,
+        process: Sender<'a>,
     }
     encode_message(
         topic,
         &Message {
             at: at_ms,
             data,
-            process,
+            process: Sender::of(process),
         },
     )
 }
@@ -106,7 +124,7 @@ pub fn raw_message(process: &ProcessRef<'_>, at_ms: i64, raw: &Value) -> Result<
         TOPIC_PROCESS_MSG,
         &serde_json::json!({
             "at": at_ms,
-            "process": { "pm_id": process.pm_id, "name": process.name, "namespace": process.namespace },
+            "process": Sender::of(process),
             "raw": raw,
         }),
     )

@@ -14,6 +14,10 @@ export interface Bucket {
   readonly secretKey: string;
   /** Plan id: `unlimited`, `pro_4`, … */
   readonly plan: string;
+  /** Processes that are monitored at once; `null` sets no limit. */
+  readonly limit: number | null;
+  /** A limit that goes before the plan's; 0 leaves it to the plan. */
+  readonly maxProcesses: number;
   /** Where agents link to: the root of this hub as they must name it. */
   readonly endpoint: string;
   /** Seconds of silence. */
@@ -41,16 +45,20 @@ export function readBucket(v: unknown): Bucket | null {
   const endpoints = dict(dict(d.node).endpoints);
   const after = Number(d.offline_after ?? 120);
   const most = Number(d.max_servers ?? 0);
+  const plan = str(dict(d.credits).offer_type) || str(dict(d.payment).offer_type) || 'unlimited';
   return {
     id,
     name: str(d.name) || id,
     comment: str(d.comment),
     publicKey: str(d.public_id),
     secretKey: str(d.secret_id),
-    plan: str(dict(d.credits).offer_type) || str(dict(d.payment).offer_type) || 'unlimited',
+    plan,
+    // The bucket's own limit goes before that of its plan.
+    limit: typeof d.limit === 'number' ? d.limit : allowance(plan),
     endpoint: str(endpoints.web),
     offlineAfter: Number.isFinite(after) && after > 0 ? after : 120,
     deleteOffline: d.delete_offline === true,
+    maxProcesses: typeof d.max_processes === 'number' ? d.max_processes : 0,
     maxServers: Number.isFinite(most) && most > 0 ? most : 0,
   };
 }

@@ -259,6 +259,8 @@ describe('buckets', () => {
       endpoint: 'http://h',
       offlineAfter: 120,
       deleteOffline: false,
+      limit: null,
+      maxProcesses: 0,
       maxServers: 0,
     });
     expect(readBucket({})).toBeNull();

@@ -11,6 +11,7 @@ use super::{ApiError, view};
 use crate::audit;
 use crate::auth::{CurrentUser, Member, Role};
 use crate::ids::{BucketId, UserId, random_key};
+use crate::plans::Plan;
 use crate::state::AppState;
 use crate::store::catalog::Bucket;
 
@@ -45,6 +46,7 @@ pub(crate) fn new_bucket(name: &str, owner: UserId, now_ms: i64) -> Bucket {
         offline_after_s: 120,
         delete_offline: false,
         max_servers: None,
+        max_processes: None,
         configuration: "{}".into(),
         created_ms: now_ms,
     }
@@ -125,6 +127,8 @@ struct Update {
     delete_offline: Option<bool>,
     /// 0 takes the limit away.
     max_servers: Option<u32>,
+    /// 0 leaves it to the plan.
+    max_processes: Option<u32>,
 }
 
 async fn update(
@@ -148,10 +152,9 @@ async fn update(
         bucket.configuration = object("configuration", configuration)?;
     }
     if let Some(plan) = request.plan {
-        let limit = plan.strip_prefix("pro_").map(str::parse::<u32>);
-        if plan != "unlimited" && !matches!(limit, Some(Ok(1..))) {
+        if !Plan::is_id(&plan) {
             return Err(ApiError::bad_request(
-                "plan is unlimited, or pro_N for N processes",
+                "plan is unlimited, free, enterprise, or pro_N for N processes",
             ));
         }
         bucket.plan = plan;
@@ -172,6 +175,9 @@ async fn update(
             )));
         }
         bucket.max_servers = (limit > 0).then_some(limit);
+    }
+    if let Some(limit) = request.max_processes {
+        bucket.max_processes = (limit > 0).then_some(limit);
     }
     let bucket = state.catalog.update_bucket(bucket).await?;
     state.live.bucket_changed(bucket.id).await;

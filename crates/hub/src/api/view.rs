@@ -6,6 +6,7 @@ use super::input::Origin;
 use crate::auth::Role;
 use crate::clock::iso;
 use crate::ids::BucketId;
+use crate::plans::Plan;
 use crate::store::catalog::{Bucket, Invitation, MemberRecord, Token, User};
 
 /// An account, as its owner sees it.
@@ -58,6 +59,8 @@ pub(crate) fn bucket(bucket: &Bucket, role: Role, invitations: &[Invitation], or
         "invitations": invited,
         "role": role.as_str(),
         "plan": bucket.plan,
+        "limit": Plan::of(bucket).limit(),
+        "max_processes": bucket.max_processes.unwrap_or(0),
         "offline_after": bucket.offline_after_s,
         "delete_offline": bucket.delete_offline,
         // 0, as it is set: clients compare numbers more safely than nulls.

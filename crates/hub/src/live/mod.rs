@@ -30,7 +30,7 @@ use crate::store::catalog;
 /// The rules of a bucket, as its owner set them.
 fn settings_of(bucket: &catalog::Bucket) -> bucket::Settings {
     bucket::Settings {
-        plan: Plan::parse(&bucket.plan),
+        plan: Plan::of(bucket),
         offline_after: i64::from(bucket.offline_after_s.max(1)) * 1000,
         delete_offline: bucket.delete_offline,
         max_servers: bucket.max_servers,

@@ -58,8 +58,10 @@ pub struct Bucket {
     pub public_id: String,
     /// Secret key: `a-z0-9`, 15 characters.
     pub secret_id: String,
-    /// `unlimited` or `pro_N`.
+    /// What it is called; `pro_N` allows N processes, every other id sets no limit.
     pub plan: String,
+    /// Processes that are monitored at once, whatever the plan says.
+    pub max_processes: Option<u32>,
     /// Agents may link.
     pub active: bool,
     /// The one member with [`Role::Owner`].

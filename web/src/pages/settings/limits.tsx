@@ -2,9 +2,11 @@
 import { useState } from 'preact/hooks';
 import { count } from '../../format/units';
 import * as api from '../../link/api';
-import { allowance, type Bucket, counted, loadBuckets, role } from '../../store/buckets';
+import { type Bucket, counted, loadBuckets, role } from '../../store/buckets';
 import { fleet } from '../../store/live';
 import { Button, Note } from '../../ui/controls';
+
+const PLANS = ['unlimited', 'free', 'pro_4', 'pro_8', 'pro_16', 'pro_32', 'pro_256', 'pro_256_yearly', 'enterprise'];
 
 /** A whole number of at least 1; empty is no limit; `null` is neither. */
 export function limit(text: string): number | null {
@@ -17,9 +19,9 @@ const shown = (n: number | null): string => (n === null || n === 0 ? '' : String
 
 export function Limits({ bucket: b }: { readonly bucket: Bucket }) {
   const owner = role.value === 'owner';
-  const allowed = allowance(b.plan);
   const before = {
-    processes: shown(allowed),
+    plan: b.plan,
+    processes: shown(b.maxProcesses),
     servers: shown(b.maxServers),
     after: String(b.offlineAfter),
     forget: b.deleteOffline,
@@ -40,7 +42,8 @@ export function Limits({ bucket: b }: { readonly bucket: Bucket }) {
     setProblem('');
     try {
       await api.put(`api/bucket/${b.id}`, {
-        ...(typed.processes === before.processes ? {} : { plan: processes === 0 ? 'unlimited' : `pro_${processes}` }),
+        plan: typed.plan,
+        max_processes: processes,
         max_servers: servers,
         offline_after: Number(typed.after),
         delete_offline: typed.forget,
@@ -72,11 +75,27 @@ export function Limits({ bucket: b }: { readonly bucket: Bucket }) {
     <form class="panel card" onSubmit={save}>
       <h2>Plan and limits</h2>
       {problem === '' ? null : <Note kind="bad">{problem}</Note>}
+      <div class="field">
+        <label for="limit-plan">Plan</label>
+        <select
+          id="limit-plan"
+          class="input"
+          value={typed.plan}
+          disabled={!owner}
+          onChange={(e) => setTyped({ ...typed, plan: e.currentTarget.value })}
+        >
+          {[...new Set([...PLANS, b.plan])].map((plan) => (
+            <option key={plan} value={plan}>
+              {plan}
+            </option>
+          ))}
+        </select>
+      </div>
       {field(
         'processes',
         'Monitored processes',
-        `${b.plan}: ${count(used)} in use. Beyond the limit the youngest are listed but not monitored.`,
-        'unlimited',
+        `A limit of this bucket's own, before the plan's. ${count(used)} in use; beyond the limit the youngest are listed but not monitored.`,
+        b.limit === null ? 'unlimited' : `${b.limit}, as the plan says`,
       )}
       {field(
         'servers',

@@ -45,6 +45,7 @@ fn bucket(n: u8, owner: &User) -> Bucket {
         owner: owner.id,
         offline_after_s: 120,
         max_servers: None,
+        max_processes: None,
         delete_offline: false,
         configuration: "{}".into(),
         created_ms: i64::from(n),
@@ -154,6 +155,7 @@ async fn buckets(catalog: &dyn Catalog) {
         name: "new".into(),
         offline_after_s: 30,
         max_servers: Some(3),
+        max_processes: Some(1024),
         secret_id: "must not change".into(),
         plan: "pro_4".into(),
         ..first.clone()

@@ -12,7 +12,7 @@ use crate::store::{Answer, StoreError};
 
 const BUCKET: &str = "buckets.id, buckets.name, buckets.comment, buckets.app_url, buckets.public_id, \
     buckets.secret_id, buckets.plan, buckets.active, buckets.owner, buckets.offline_after_s, \
-    buckets.delete_offline, buckets.max_servers, buckets.configuration, buckets.created_ms";
+    buckets.delete_offline, buckets.max_servers, buckets.max_processes, buckets.configuration, buckets.created_ms";
 
 fn read_bucket(row: &Row<'_>) -> Sql<Bucket> {
     Ok(Bucket {
@@ -28,6 +28,7 @@ fn read_bucket(row: &Row<'_>) -> Sql<Bucket> {
         offline_after_s: row.get("offline_after_s")?,
         delete_offline: row.get("delete_offline")?,
         max_servers: row.get("max_servers")?,
+        max_processes: row.get("max_processes")?,
         configuration: row.get("configuration")?,
         created_ms: row.get("created_ms")?,
     })
@@ -72,8 +73,8 @@ impl Buckets for SqliteCatalog {
         self.db.write("store the bucket", move |db| {
             db.prepare_cached(
                 "INSERT INTO buckets(id, name, comment, app_url, public_id, secret_id, plan, active, owner,
-                   offline_after_s, delete_offline, configuration, created_ms, max_servers)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                   offline_after_s, delete_offline, configuration, created_ms, max_servers, max_processes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
                 bucket.id.to_string(),
@@ -90,6 +91,7 @@ impl Buckets for SqliteCatalog {
                 bucket.configuration,
                 bucket.created_ms,
                 bucket.max_servers,
+                bucket.max_processes,
             ])
             .map_err(|error| unique(error, &[("public_id", "public key")]))?;
             set_role(db, bucket.id, bucket.owner, Role::Owner)?;
@@ -133,7 +135,8 @@ impl Buckets for SqliteCatalog {
             let rows = db
                 .prepare_cached(
                     "UPDATE buckets SET name = ?2, comment = ?3, app_url = ?4, plan = ?5, active = ?6,
-                     offline_after_s = ?7, delete_offline = ?8, configuration = ?9, max_servers = ?10 WHERE id = ?1",
+                     offline_after_s = ?7, delete_offline = ?8, configuration = ?9, max_servers = ?10,
+                     max_processes = ?11 WHERE id = ?1",
                 )?
                 .execute(params![
                     bucket.id.to_string(),
@@ -146,6 +149,7 @@ impl Buckets for SqliteCatalog {
                     bucket.delete_offline,
                     bucket.configuration,
                     bucket.max_servers,
+                    bucket.max_processes,
                 ])?;
             changed(rows, "bucket")?;
             existing(db, bucket.id)

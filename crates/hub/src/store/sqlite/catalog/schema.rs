@@ -4,7 +4,7 @@ use crate::store::sqlite::migrate::Migrations;
 
 pub(super) const MIGRATIONS: Migrations = Migrations {
     page_bytes: 4096,
-    steps: &[(1, FIRST), (2, SERVER_LIMIT)],
+    steps: &[(1, FIRST), (2, SERVER_LIMIT), (3, PROCESS_LIMIT)],
 };
 
 /// Ids are hex text, so that a look inside with any SQL tool shows what the API shows. `*_key` columns hold the
@@ -107,3 +107,6 @@ CREATE TABLE settings(
 
 /// No value: no limit.
 const SERVER_LIMIT: &str = "ALTER TABLE buckets ADD COLUMN max_servers INTEGER CHECK(max_servers > 0);";
+
+/// No value: the plan decides.
+const PROCESS_LIMIT: &str = "ALTER TABLE buckets ADD COLUMN max_processes INTEGER CHECK(max_processes > 0);";

@@ -1,0 +1,70 @@
+// What a plan watches, as a person sees it: S4, S10, S15, S19 and S21 of the product's list in the browser.
+import path from 'node:path';
+import type { Browser, Locator } from 'playwright-core';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { ours } from '../lib/agents.ts';
+import { sleepers } from '../lib/apps.ts';
+import { launch, withDashboard } from '../lib/browser.ts';
+import { Bucket } from '../lib/bucket.ts';
+import { Hub } from '../lib/hub.ts';
+import { apps } from '../lib/under-test.ts';
+import { until } from '../lib/until.ts';
+
+let browser: Browser;
+let hub: Hub;
+beforeAll(async () => {
+  [browser, hub] = await Promise.all([launch(), Hub.start()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  await hub?.dispose();
+});
+const test = withDashboard(() => ({ browser, hub }));
+
+const says = (locator: Locator, pattern: RegExp) =>
+  until(`the page says ${pattern}`, async () => pattern.test((await locator.textContent()) ?? ''));
+
+test('S4 S10 S15 S17 S19 S21: counts and the plan in the head and in the rows', async ({
+  manager,
+  dashboard,
+}) => {
+  const bucket = await Bucket.make(hub, { plan: 'pro_4' });
+  const pm = manager(ours.program);
+  await bucket.link(pm, 'box');
+  await dashboard.page.reload();
+  await dashboard.page.goto(bucket.page());
+  const usage = dashboard.page.locator('.use');
+  const row = (name: string) => dashboard.page.locator('[data-kind="app"]', { hasText: name });
+
+  // S10: a server without a process uses nothing.
+  await dashboard.page.getByText('No application has been launched').waitFor();
+  await says(usage, /^0\s*\/\s*4 proc/);
+  await dashboard.shot('plan-empty');
+
+  // S4: three apps are three rows and three processes.
+  await sleepers(pm, 'one', 'two', 'three');
+  await says(usage, /^3\s*\/\s*4 proc/);
+  for (const name of ['one', 'two', 'three']) await row(name).waitFor();
+  expect(await dashboard.page.locator('[data-test="usage"].bad').count()).toBe(0);
+
+  // S19: instances of an app are one line and count one by one; S21: some of them are over the limit.
+  await pm.ok('delete', 'all');
+  await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'web', '-i', '4');
+  await says(row('web'), /×4/);
+  await says(usage, /^4\s*\/\s*4 proc/);
+  await pm.ok('scale', 'web', '+2');
+  await says(row('web'), /×6.*4 monitored/);
+  await says(usage, /^6\s*\/\s*4 proc/);
+
+  // S15: the head is red, one more is listed as not monitored, and the rest lives on.
+  expect(await dashboard.page.locator('[data-test="usage"].bad').count()).toBe(1);
+  await sleepers(pm, 'late');
+  await says(row('late'), /not monitored: plan limit/);
+  await says(row('web'), /online/);
+  await dashboard.shot('plan-over');
+
+  // S17: what leaves frees its place, without a reload of the page.
+  await pm.ok('delete', 'web');
+  await says(row('late'), /online/);
+  await says(usage, /^1\s*\/\s*4 proc/);
+});
