@@ -16,6 +16,8 @@ pub(crate) struct Console {
     /// Columns of the terminal; `None` when standard output is none.
     pub(crate) width: Option<u16>,
     silent: bool,
+    /// Words for people stay out of the way of JSON; complaints are still told.
+    quiet: bool,
     closed: Cell<bool>,
 }
 
@@ -34,13 +36,20 @@ impl Console {
             err_brush: Brush { on: colour.1 },
             width,
             silent,
+            quiet: silent,
             closed: Cell::new(false),
         }
     }
 
+    /// Says nothing but answers and complaints.
+    pub(crate) fn quiet(mut self, quiet: bool) -> Console {
+        self.quiet |= quiet;
+        self
+    }
+
     /// Text for the user; nothing when silent.
     pub(crate) fn say(&self, text: impl Display) {
-        if !self.silent {
+        if !self.quiet {
             self.put(format_args!("{text}\n"));
         }
     }
@@ -66,7 +75,7 @@ impl Console {
 
     /// `[PM2] …`
     pub(crate) fn info(&self, text: impl Display) {
-        if !self.silent {
+        if !self.quiet {
             let line = format!("[PM2] {text}");
             let line = match self.width {
                 // Only single lines that would wrap are cut, as PM2 does.
@@ -80,7 +89,7 @@ impl Console {
 
     /// `[PM2][Module] …`
     pub(crate) fn module(&self, text: impl Display) {
-        if !self.silent {
+        if !self.quiet {
             let prefix = self.brush.bold(self.brush.green("[PM2][Module] "));
             self.put(format_args!("{prefix}{text}\n"));
         }
@@ -88,7 +97,7 @@ impl Console {
 
     /// `[PM2][Module][ERROR] …` on standard error.
     pub(crate) fn module_error(&self, text: impl Display) {
-        if !self.silent {
+        if !self.quiet {
             let prefix = self.err_brush.red("[PM2][Module][ERROR] ");
             self.put_err(format_args!("{prefix}{text}\n"));
         }

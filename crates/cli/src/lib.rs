@@ -6,6 +6,7 @@
 //! This crate never supervises anything and keeps no state: what must outlive it is in the daemon or in `$PM2_HOME`. It has no async
 //! runtime, so a `list` is a connect, a frame and a table. It knows PM2's RPC only, so it drives a node PM2 daemon just as well.
 
+mod apply;
 mod args;
 mod client;
 mod console;
@@ -179,6 +180,8 @@ fn console_for(argv: &[String]) -> Console {
         width,
         silent,
     )
+    // Followed logs are no single answer: what stands around them stays.
+    .quiet(words().any(|word| word == "--json") && !words().any(|word| word == "logs" || word == "log"))
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub enum Fault {
     Malformed,
     /// It was evaluated, but holds something else than apps.
     Shape,
+    /// An attribute of an app is wrong.
+    Attribute,
 }
 
 /// One complaint. Its text shows the place with its source line, so that it can be printed as it is.
@@ -50,7 +52,9 @@ impl Diagnostic {
         }
     }
 
-    pub(crate) fn help(mut self, help: impl Into<Box<str>>) -> Diagnostic {
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<Box<str>>) -> Diagnostic {
         self.help = Some(help.into());
         self
     }

@@ -1,9 +1,10 @@
-// Evaluates a configuration in the user's node and writes one line of JSON to descriptor 3.
+// Evaluates a configuration in the user's node (or bun, or deno) and writes one line of JSON to descriptor 3.
 // argv: kind ("file" or "expression"), path or name. The expression comes by standard input.
 'use strict'
 const fs = require('fs')
 const url = require('url')
-const [kind, target] = process.argv.slice(1)
+// What stands before them differs.
+const [kind, target] = process.argv.slice(-2)
 // What `require` of the module sees as the command line should not be ours.
 process.argv = [process.execPath, target]
 
@@ -15,9 +16,11 @@ const done = (answer) => {
     line = JSON.stringify({ error: { message: 'the value has no JSON form: ' + String(error.message).split('\n')[0] } })
   }
   const bytes = Buffer.from(line + '\n')
+  // Deno numbers descriptors by itself, and has to open this one.
+  const out = typeof Deno === 'object' ? fs.openSync('/dev/fd/3', 'w') : 3
   for (let at = 0; at < bytes.length;) {
     try {
-      at += fs.writeSync(3, bytes, at)
+      at += fs.writeSync(out, bytes, at)
     } catch (error) {
       if (error.code !== 'EAGAIN') throw error
     }

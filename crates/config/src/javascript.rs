@@ -1,4 +1,4 @@
-//! JavaScript, by the user's own node as a child process.
+//! JavaScript, by the user's own node as a child process; where there is none, by bun or deno.
 //!
 //! The child's standard output goes to our standard error, so that a configuration that prints does not get in the way of
 //! what the command prints; the value comes by descriptor 3, put there by the shell that execs node.
@@ -59,17 +59,19 @@ fn run(
     input: &str,
     options: &Options,
 ) -> Result<Value, Diagnostic> {
-    let node = find_node(options).ok_or_else(|| {
+    let runtime = find_runtime(options).ok_or_else(|| {
         Diagnostic::new(
             Fault::Malformed,
             name,
-            "it is JavaScript, and no `node` is in PATH to evaluate it",
+            "it is JavaScript, and neither `node` nor `bun` nor `deno` is in PATH to evaluate it",
         )
-        .help("install Node.js, or write the configuration as .json or .yaml")
+        .help("install Node.js, or write the configuration as .json, .yaml or .toml")
     })?;
+    let Runtime { program, evaluate } = &runtime;
     let spawned = Command::new("/bin/sh")
-        .args(["-c", "exec \"$0\" -e \"$1\" -- \"$2\" \"$3\" 3>&1 1>&2"])
-        .arg(&node)
+        .args(["-c", "exec \"$0\" \"$1\" \"$2\" -- \"$3\" \"$4\" 3>&1 1>&2"])
+        .arg(program)
+        .arg(evaluate)
         .arg(EVALUATE)
         .arg(kind)
         .arg(target)
@@ -89,7 +91,7 @@ fn run(
         Diagnostic::new(
             Fault::Malformed,
             name,
-            format!("{} could not be started: {error}", node.display()),
+            format!("{} could not be started: {error}", program.display()),
         )
     })?;
     let mut child = Running(child);
@@ -113,9 +115,9 @@ fn run(
             return Err(Diagnostic::new(
                 Fault::Malformed,
                 name,
-                format!("node ended without a value ({how})"),
+                format!("{} ended without a value ({how})", runtime.name()),
             )
-            .help("does it call process.exit? what node said stands above"));
+            .help("does it call process.exit? what it said stands above"));
         }
     };
     child.end();
@@ -123,7 +125,7 @@ fn run(
         Diagnostic::new(
             Fault::Malformed,
             name,
-            format!("node's answer can't be read: {error}"),
+            format!("the answer of {} can't be read: {error}", runtime.name()),
         )
     })?;
     match (answer.value, answer.error) {
@@ -173,14 +175,37 @@ fn package(module: &str) -> String {
     module.split('/').take(parts).collect::<Vec<_>>().join("/")
 }
 
-fn find_node(options: &Options) -> Option<PathBuf> {
-    if let Some(node) = &options.node {
-        return node.exists().then(|| node.clone());
+/// What evaluates, and the word that says so.
+struct Runtime {
+    program: PathBuf,
+    evaluate: &'static str,
+}
+
+impl Runtime {
+    fn name(&self) -> &str {
+        self.program
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("node")
     }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("node"))
-        .find(|file| is_program(file))
+}
+
+fn find_runtime(options: &Options) -> Option<Runtime> {
+    if let Some(node) = &options.node {
+        return node.exists().then(|| Runtime {
+            program: node.clone(),
+            evaluate: "-e",
+        });
+    }
+    let path = options.path.clone().or_else(|| std::env::var_os("PATH"))?;
+    [("node", "-e"), ("bun", "-e"), ("deno", "eval")]
+        .into_iter()
+        .find_map(|(name, evaluate)| {
+            let program = std::env::split_paths(&path)
+                .map(|folder| folder.join(name))
+                .find(|file| is_program(file))?;
+            Some(Runtime { program, evaluate })
+        })
 }
 
 fn is_program(file: &Path) -> bool {

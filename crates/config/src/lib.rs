@@ -1,7 +1,7 @@
 //! Reads configuration files: finds out their kind, evaluates them, and says exactly what is wrong with them.
 //!
-//! JSON (also with comments, trailing commas and bare keys), YAML as js-yaml reads it, and JavaScript, evaluated by the user's
-//! own `node` as a child process, so that `require`, `process.env` and `__dirname` are what they are used to be.
+//! JSON (also with comments, trailing commas and bare keys), YAML as js-yaml reads it, TOML, and JavaScript, evaluated by the user's
+//! own `node`, `bun` or `deno` as a child process, so that `require`, `process.env` and `__dirname` are what they are used to be.
 //! What the attributes *mean* is `pm2::schema`'s business: here they are only brought into one shape, [`Loaded`].
 //!
 //! This crate never runs JavaScript by itself, never writes a file, and prints nothing.
@@ -9,7 +9,9 @@
 mod diagnostic;
 mod javascript;
 mod json;
+mod locate;
 mod shape;
+mod toml;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Fault};
@@ -30,6 +32,8 @@ pub enum Format {
     Yaml,
     /// A CommonJS or ES module, by node.
     JavaScript,
+    /// TOML, which PM2 does not know.
+    Toml,
 }
 
 /// What a file holds.
@@ -45,6 +49,41 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
     /// How it is written.
     pub format: Format,
+    /// The file as it was named.
+    pub name: String,
+    /// The text itself, for the places of complaints.
+    pub text: String,
+}
+
+impl Loaded {
+    /// A complaint about an app, by its index, or about one of its attributes, which may stand under any of these names.
+    pub fn complain(&self, app: usize, attribute: &[&str], message: &str) -> Diagnostic {
+        let diagnostic = Diagnostic::new(Fault::Attribute, &self.name, message);
+        let place = self
+            .anchor(app)
+            .and_then(|(anchor, nth)| locate::locate(&self.text, self.format, anchor, nth, attribute));
+        match place {
+            Some(offset) => diagnostic.at_offset(&self.text, offset),
+            None => diagnostic,
+        }
+    }
+
+    /// What tells this app from the others in the text: its name, else its script; and which one of those that share it.
+    fn anchor(&self, app: usize) -> Option<((&'static str, &str), usize)> {
+        let pair = |app: &'_ Object| {
+            ["name"]
+                .into_iter()
+                .chain(locate::SCRIPT)
+                .find_map(|key| Some((key, app.get(key)?.as_str()?.to_owned())))
+        };
+        let (key, value) = pair(self.apps.get(app)?)?;
+        let nth = self.apps[..app]
+            .iter()
+            .filter(|other| pair(other).is_some_and(|other| other == (key, value.clone())))
+            .count();
+        let value = self.apps[app].get(key)?.as_str()?;
+        Some(((key, value), nth))
+    }
 }
 
 /// How to evaluate.
@@ -52,8 +91,10 @@ pub struct Loaded {
 pub struct Options {
     /// Folder against which a relative path is resolved; none takes the process's own.
     pub cwd: Option<PathBuf>,
-    /// The `node` to use; none looks in PATH.
+    /// The `node` to use; none looks for node, bun and deno.
     pub node: Option<PathBuf>,
+    /// Where they are looked for; none takes the process's own PATH.
+    pub path: Option<std::ffi::OsString>,
     /// Time after which a configuration that is still being evaluated is killed.
     pub timeout: Duration,
     /// Variables for the evaluation, on top of the present environment.
@@ -65,6 +106,7 @@ impl Default for Options {
         Options {
             cwd: None,
             node: None,
+            path: None,
             timeout: Duration::from_secs(30),
             env: Vec::new(),
         }
@@ -82,10 +124,12 @@ pub fn recognise(name: &str) -> Option<Format> {
         (".config.cjs", Format::JavaScript),
         (".config.mjs", Format::JavaScript),
     ];
-    KINDS
-        .iter()
-        .find(|(part, _)| name.contains(part))
-        .map(|(_, format)| *format)
+    let known = KINDS.iter().find(|(part, _)| name.contains(part));
+    match known {
+        Some((_, format)) => Some(*format),
+        // A kind of our own must not take names from PM2's rule.
+        None => name.ends_with(".toml").then_some(Format::Toml),
+    }
 }
 
 /// Reads a file. Complaints name it as `path` does.
@@ -97,7 +141,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, Diagnostic> {
             &name,
             "this is no name of a configuration file",
         )
-        .help("use a name that ends in .json, .json5, .yaml, .yml, .config.js, .config.cjs or .config.mjs")
+        .help("use a name that ends in .json, .json5, .yaml, .yml, .toml, .config.js, .config.cjs or .config.mjs")
     })?;
     let path = &options
         .cwd
@@ -107,9 +151,11 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, Diagnostic> {
     let value = match format {
         Format::Json => json::parse(&name, &text, options)?,
         Format::Yaml => yaml::parse(&name, &text)?,
+        Format::Toml => toml::parse(&name, &text)?,
         Format::JavaScript => javascript::load_file(path, &name, &text, options)?,
     };
     let mut loaded = shape::take_apart(&name, value, format)?;
+    loaded.text = text;
     loaded.path = Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     Ok(loaded)
 }
@@ -117,7 +163,9 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, Diagnostic> {
 /// Reads JSON that came in by standard input.
 pub fn load_stdin(text: &str, options: &Options) -> Result<Loaded, Diagnostic> {
     let value = json::parse("standard input", text, options)?;
-    shape::take_apart("standard input", value, Format::Json)
+    let mut loaded = shape::take_apart("standard input", value, Format::Json)?;
+    text.clone_into(&mut loaded.text);
+    Ok(loaded)
 }
 
 fn read(path: &Path, name: &str) -> Result<String, Diagnostic> {

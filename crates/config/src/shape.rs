@@ -12,6 +12,8 @@ pub(crate) fn take_apart(name: &str, value: Value, format: Format) -> Result<Loa
         static_sites: Vec::new(),
         path: None,
         format,
+        name: name.to_owned(),
+        text: String::new(),
     };
     let mut map = match value {
         Value::Array(items) => {

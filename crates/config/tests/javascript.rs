@@ -255,7 +255,8 @@ fn without_node_it_says_so() {
     };
     let error = folder.load_with("x.config.js", &options).unwrap_err();
     assert!(
-        error.contains("no `node` is in PATH") && error.contains("help: install Node.js"),
+        error.contains("neither `node` nor `bun` nor `deno` is in PATH")
+            && error.contains("help: install Node.js"),
         "{error}"
     );
 }
@@ -274,4 +275,38 @@ fn files_that_are_none() {
     let error = folder.load("l.yaml").unwrap_err();
     assert!(error.contains("l.yaml:1:7: this is not UTF-8 text"), "{error}");
     assert!(load(Path::new("app.js"), &Options::default()).is_err());
+}
+
+/// Each runtime is stood in for by a script that looks at how it is called, and hands over to node.
+#[test]
+fn without_node_the_next_runtime_evaluates() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let node = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|folder| folder.join("node"))
+        .find(|file| file.exists())
+        .unwrap();
+    let folder = Folder::new(&[(
+        "ecosystem.config.js",
+        "module.exports = { apps: [{ name: process.env.RUNTIME, script: 'a.js' }] }",
+    )]);
+    let bin = folder.0.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let options = Options {
+        path: Some(bin.clone().into()),
+        ..Options::default()
+    };
+    let error = folder.load_with("ecosystem.config.js", &options).unwrap_err();
+    assert!(error.contains("neither `node` nor `bun` nor `deno`"), "{error}");
+    for (name, word) in [("deno", "eval"), ("bun", "-e")] {
+        let script = format!(
+            "#!/bin/sh\n[ \"$1\" = {word} ] || exit 9\nshift\nRUNTIME={name} exec '{}' -e \"$@\"\n",
+            node.display()
+        );
+        let file = bin.join(name);
+        fs::write(&file, script).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        let loaded = folder.load_with("ecosystem.config.js", &options).unwrap();
+        // bun comes after deno here, and is preferred.
+        assert_eq!(loaded.apps[0]["name"], name);
+    }
 }

@@ -70,7 +70,7 @@ mod tests {
     fn candidates_by_place() {
         assert_eq!(
             of(&["pm2"], "re"),
-            ["restart", "reload", "reloadLogs", "reset", "resurrect"]
+            ["restart", "reload", "reloadLogs", "reset", "report", "resurrect"]
         );
         assert_eq!(of(&["pm2", "stop"], ""), ["api", "worker"]);
         assert_eq!(of(&["pm2", "stop"], "w"), ["worker"]);

@@ -3,6 +3,7 @@
 
 mod complete;
 mod help;
+mod options;
 mod parse;
 mod suggest;
 mod table;
@@ -56,6 +57,9 @@ pub(crate) enum Verb {
     Unlink,
     Ping,
     Kill,
+    Apply,
+    Validate,
+    Schema,
     Set,
     Multiset,
     Unset,

@@ -1,27 +1,8 @@
 //! The one table of verbs and options. Parser, help and completion are made from it, so they can't disagree.
 
 use super::Verb;
-
-/// What follows an option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    /// Nothing: the option is a switch.
-    Nothing,
-    /// The next token, whatever it looks like.
-    Value(&'static str),
-    /// The next token unless it begins with a dash.
-    Maybe(&'static str),
-}
-
-/// One option.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Opt {
-    pub(crate) short: Option<char>,
-    /// Without dashes; switches that begin with `no-` turn the rest of their name off.
-    pub(crate) long: &'static str,
-    pub(crate) takes: Takes,
-    pub(crate) help: &'static str,
-}
+use super::options::{APPLY, DRY, INSTALL, JSON, LINK, LOGS, PUBLISH, SERVE, SLIST, TRIGGER};
+pub(crate) use super::options::{GLOBAL, Opt, Takes};
 
 /// What a verb's operands name, for completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,258 +44,6 @@ impl Entry {
             .map(|name| name.strip_suffix("...").unwrap_or(name))
     }
 }
-
-const fn switch(short: Option<char>, long: &'static str, help: &'static str) -> Opt {
-    Opt {
-        short,
-        long,
-        takes: Takes::Nothing,
-        help,
-    }
-}
-
-const fn value(short: Option<char>, long: &'static str, name: &'static str, help: &'static str) -> Opt {
-    Opt {
-        short,
-        long,
-        takes: Takes::Value(name),
-        help,
-    }
-}
-
-const fn maybe(short: Option<char>, long: &'static str, name: &'static str, help: &'static str) -> Opt {
-    Opt {
-        short,
-        long,
-        takes: Takes::Maybe(name),
-        help,
-    }
-}
-
-/// Options that stand anywhere on the line.
-pub(crate) const GLOBAL: &[Opt] = &[
-    switch(Some('v'), "version", "print the version"),
-    switch(Some('s'), "silent", "print nothing but what was asked for"),
-    switch(Some('h'), "help", "print this help, or that of a command"),
-    value(Some('n'), "name", "name", "name of the process"),
-    value(None, "namespace", "ns", "namespace of the process"),
-    value(None, "cwd", "path", "folder to run in"),
-    value(
-        None,
-        "interpreter",
-        "program",
-        "program that runs the script; none executes it directly",
-    ),
-    value(None, "interpreter-args", "args", "arguments of the interpreter"),
-    value(None, "node-args", "args", "same as --interpreter-args"),
-    value(
-        Some('i'),
-        "instances",
-        "n",
-        "number of processes; max is one per CPU",
-    ),
-    switch(Some('x'), "execute-command", "run in fork mode"),
-    value(None, "env", "name", "take env_<name> of the configuration file"),
-    switch(
-        Some('a'),
-        "update-env",
-        "give the present environment to restarted processes",
-    ),
-    maybe(
-        None,
-        "filter-env",
-        "text",
-        "leave variables out whose name contains this; repeatable",
-    ),
-    value(
-        None,
-        "only",
-        "names",
-        "act on these apps of the configuration file only",
-    ),
-    switch(
-        Some('f'),
-        "force",
-        "start once more, save an empty list, reload while locked",
-    ),
-    value(None, "parallel", "n", "concurrent restarts or reloads, default 2"),
-    maybe(None, "watch", "path", "restart when files change; repeatable"),
-    value(None, "ignore-watch", "paths", "files whose changes mean nothing"),
-    value(
-        None,
-        "watch-delay",
-        "time",
-        "wait before the restart: 4 is seconds, 4000ms milliseconds",
-    ),
-    value(None, "ext", "a,b", "watch files with these endings only"),
-    value(Some('o'), "output", "path", "file for standard output"),
-    value(Some('e'), "error", "path", "file for standard error"),
-    maybe(Some('l'), "log", "path", "file for both together"),
-    value(
-        None,
-        "log-type",
-        "type",
-        "json: one JSON object per piece of output",
-    ),
-    value(
-        None,
-        "log-date-format",
-        "format",
-        "put this date before each line, such as YYYY-MM-DD HH:mm:ss",
-    ),
-    switch(None, "time", "put the date before each line"),
-    switch(None, "merge-logs", "one file for all instances"),
-    switch(None, "disable-logs", "store no output"),
-    value(Some('p'), "pid", "file", "where the pid is written"),
-    value(
-        Some('k'),
-        "kill-timeout",
-        "ms",
-        "time between the stop signal and SIGKILL",
-    ),
-    value(
-        None,
-        "listen-timeout",
-        "ms",
-        "longest wait for an app to be ready",
-    ),
-    switch(None, "wait-ready", "the app tells when it is ready"),
-    switch(
-        None,
-        "shutdown-with-message",
-        "ask the app to stop by message, not by signal",
-    ),
-    value(
-        None,
-        "max-memory-restart",
-        "size",
-        "restart above this memory, such as 300M",
-    ),
-    value(None, "restart-delay", "ms", "wait before each restart"),
-    value(
-        None,
-        "exp-backoff-restart-delay",
-        "ms",
-        "wait before restarts, longer each time",
-    ),
-    maybe(
-        None,
-        "max-restarts",
-        "n",
-        "give up after this many unstable restarts",
-    ),
-    value(
-        None,
-        "stop-exit-codes",
-        "codes...",
-        "exit codes after which there is no restart",
-    ),
-    value(Some('c'), "cron", "pattern", "restart at these times; 0 ends it"),
-    value(None, "cron-restart", "pattern", "same as --cron"),
-    value(None, "uid", "user", "user to run as"),
-    value(None, "gid", "group", "group to run as"),
-    value(Some('u'), "user", "name", "user to run as; user of startup"),
-    switch(None, "no-autorestart", "no restart when it exits"),
-    switch(None, "no-autostart", "enter it as stopped"),
-    switch(
-        None,
-        "no-treekill",
-        "signal the process itself only, not its children",
-    ),
-    switch(None, "no-vizion", "no version control facts"),
-    switch(None, "no-pmx", "no monitoring inside the app"),
-    switch(None, "no-automation", "same as --no-pmx"),
-    switch(None, "source-map-support", "map stack traces back to sources"),
-    switch(None, "disable-source-map-support", "no mapping of stack traces"),
-    switch(None, "trace", "trace transactions"),
-    switch(None, "disable-trace", "end tracing"),
-    switch(None, "v8", "collect metrics of V8"),
-    switch(None, "event-loop-inspector", "inspect the event loop"),
-    switch(None, "deep-monitoring", "all monitoring of a Node app"),
-    switch(Some('w'), "write", "also write the options to <name>-pm2.json"),
-    switch(None, "attach", "stream the logs afterwards"),
-    switch(Some('m'), "mini-list", "print the short list"),
-    value(
-        None,
-        "sort",
-        "field[:desc]",
-        "order of the list: name, namespace, pid, id, cpu, memory, uptime, status",
-    ),
-    switch(None, "no-color", "no colours"),
-    switch(None, "no-daemon", "stay in the foreground and stream the logs"),
-    value(None, "hp", "home", "home folder of startup"),
-    switch(None, "wait-ip", "startup waits for the network"),
-    value(None, "service-name", "name", "name of the service of startup"),
-];
-
-const LOGS: &[Opt] = &[
-    value(None, "lines", "n", "lines of the past, default 15"),
-    switch(None, "raw", "lines as they are"),
-    switch(None, "err", "error output only"),
-    switch(None, "out", "standard output only"),
-    maybe(None, "timestamp", "format", "put the time before each line"),
-    switch(None, "nostream", "print the past and end"),
-    switch(None, "json", "one JSON object per line"),
-    switch(None, "format", "key=value pairs"),
-    maybe(None, "highlight", "text", "highlight this text"),
-    value(
-        None,
-        "since",
-        "time",
-        "lines from then on: 10m, 2h30m, 14:05, 2026-11-23 14:05",
-    ),
-    value(None, "until", "time", "lines until then, and end"),
-    value(
-        None,
-        "grep",
-        "regex",
-        "lines with a match only, of older parts too",
-    ),
-];
-
-const SERVE: &[Opt] = &[
-    value(None, "port", "n", "port to listen on, default 8080"),
-    value(None, "host", "address", "address to listen on, default all"),
-    switch(None, "spa", "answer what is not there with index.html"),
-    switch(None, "ftp", "list folders that have no index.html"),
-    value(None, "basic-auth-username", "name", "ask visitors for this name"),
-    value(
-        None,
-        "basic-auth-password",
-        "word",
-        "ask visitors for this password",
-    ),
-    maybe(None, "monitor", "app", "accepted, without effect"),
-];
-const TRIGGER: &[Opt] = &[value(
-    None,
-    "timeout",
-    "time",
-    "wait this long for the answers, default 60: 4 is seconds, 4000ms milliseconds",
-)];
-
-const SLIST: &[Opt] = &[switch(Some('t'), "tree", "print them as a tree")];
-
-const INSTALL: &[Opt] = &[
-    switch(None, "tarball", "it is a tarball that package made"),
-    switch(None, "install", "install what a tarball's package asks for"),
-    switch(None, "docker", "accepted, without effect"),
-    switch(None, "v1", "accepted, without effect"),
-    maybe(
-        None,
-        "safe",
-        "ms",
-        "watch it for 3000 ms, and bring the one before back if it fails",
-    ),
-];
-
-const PUBLISH: &[Opt] = &[switch(None, "npm", "accepted: it is always npm's way")];
-
-const JSON: &[Opt] = &[switch(None, "json", "print JSON")];
-
-const DRY: &[Opt] = &[switch(None, "dry-run", "show what would be done, and do nothing")];
-
-const LINK: &[Opt] = &[value(None, "info-node", "url", "address of the hub")];
 
 const fn verb(
     verb: Verb,
@@ -645,6 +374,33 @@ pub(crate) const VERBS: &[Entry] = &[
         "end all processes and the daemon",
         Names::Unknown,
     )),
+    with(
+        verb(
+            Verb::Apply,
+            &["apply"],
+            "<file>",
+            "make the list equal to a configuration file, after showing what changes",
+            Names::Files,
+        ),
+        APPLY,
+    ),
+    with(
+        verb(
+            Verb::Validate,
+            &["validate"],
+            "[file...]",
+            "look for mistakes in configuration files, and tell where they are",
+            Names::Files,
+        ),
+        JSON,
+    ),
+    verb(
+        Verb::Schema,
+        &["schema"],
+        "",
+        "print the JSON Schema of configuration files, for editors",
+        Names::Unknown,
+    ),
     verb(
         Verb::Set,
         &["set"],

@@ -9,7 +9,7 @@ use crate::verbs::act::{Job, announce, run};
 use config::Loaded;
 use pm2::Object;
 use pm2::rpc::method;
-use pm2::schema::{Caller, Checked, Host as _, Origin, check, restart_env_from_file};
+use pm2::schema::{Caller, Checked, Origin, check, restart_env_from_file};
 use serde_json::Value;
 use std::io::Read;
 
@@ -35,11 +35,9 @@ pub(crate) fn config_source(target: &str) -> Option<Source> {
     config::recognise(target).map(|_| Source::File(target.to_owned()))
 }
 
-fn load(source: &Source) -> Result<Loaded, Failure> {
-    let options = config::Options {
-        node: Machine.find_program("node"),
-        ..config::Options::default()
-    };
+/// Reads a configuration; the sites of its `static` section are apps too.
+pub(crate) fn load(source: &Source) -> Result<Loaded, Failure> {
+    let options = config::Options::default();
     let mut loaded = match source {
         Source::File(path) => config::load(path.as_ref(), &options)?,
         Source::Stdin => {
@@ -79,14 +77,7 @@ pub(crate) fn act_on_file(
     let mut known: Vec<Checked> = Vec::new();
     let mut fresh: Vec<Checked> = Vec::new();
     for raw in chosen(context, &loaded.apps) {
-        let mut raw = with_options(context, raw)?;
-        if site::is_site(&raw) {
-            // Its name would come from the script, which is about to become this program.
-            let name = name_of(&raw).unwrap_or_default();
-            raw.insert("name".into(), name.into());
-            site::run_server(&mut raw)?;
-        }
-        let app = check(raw, &caller, &Machine)?;
+        let app = checked(context, raw, &caller)?;
         if list.iter().any(|p| p.name == app.name()) {
             known.push(app);
         } else {
@@ -105,6 +96,18 @@ pub(crate) fn act_on_file(
         names.join(", ")
     ));
     launch(context, client, &fresh, &caller, &origin)
+}
+
+/// An app of a file, with what the command line says about all of them.
+pub(crate) fn checked(context: &Context<'_>, raw: &Object, caller: &Caller) -> Result<Checked, Failure> {
+    let mut raw = with_options(context, raw)?;
+    if site::is_site(&raw) {
+        // Its name would come from the script, which is about to become this program.
+        let name = name_of(&raw).unwrap_or_default();
+        raw.insert("name".into(), name.into());
+        site::run_server(&mut raw)?;
+    }
+    Ok(check(raw, caller, &Machine)?)
 }
 
 /// Starts one app that a verb has put together, or restarts it with what holds now.
@@ -151,7 +154,7 @@ fn end(
     run(context, client, action, list, jobs)
 }
 
-fn name_of(app: &Object) -> Option<String> {
+pub(crate) fn name_of(app: &Object) -> Option<String> {
     let text = |keys: &[&str]| keys.iter().find_map(|key| app.get(*key)).and_then(Value::as_str);
     if let Some(name) = text(&["name"]) {
         return Some(name.to_owned());
@@ -167,7 +170,7 @@ fn name_of(app: &Object) -> Option<String> {
 }
 
 /// The apps that `--only` leaves.
-fn chosen<'a>(context: &Context<'_>, apps: &'a [Object]) -> Vec<&'a Object> {
+pub(crate) fn chosen<'a>(context: &Context<'_>, apps: &'a [Object]) -> Vec<&'a Object> {
     let Some(only) = context.typed.text("only") else {
         return apps.iter().collect();
     };
@@ -204,7 +207,7 @@ fn with_options(context: &Context<'_>, raw: &Object) -> Result<Object, Failure> 
 }
 
 /// Restarts or reloads all processes of a known app with what the file says now.
-fn again(
+pub(crate) fn again(
     context: &Context<'_>,
     client: &mut Client,
     action: Action,
@@ -234,7 +237,7 @@ fn again(
 }
 
 /// Starts apps that are not there yet.
-fn launch(
+pub(crate) fn launch(
     context: &Context<'_>,
     client: &mut Client,
     apps: &[Checked],

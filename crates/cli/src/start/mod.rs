@@ -7,7 +7,9 @@ mod options;
 pub(crate) mod site;
 
 pub(crate) use facts::Machine;
-pub(crate) use file::{Source, act_on_file, config_source, start_or_restart};
+pub(crate) use file::{
+    Source, act_on_file, again, checked, chosen, config_source, launch, load, name_of, start_or_restart,
+};
 pub(crate) use options::options;
 
 use crate::context::Context;

@@ -13,6 +13,9 @@ use pm2::rpc::method;
 use serde_json::{Value, json};
 use std::process::Command;
 
+/// The section that the daemon itself reads.
+const ROTATION: &str = "logrotate";
+
 pub(crate) fn set(context: &Context<'_>) -> Result<Then, Failure> {
     match context.typed.operands.as_slice() {
         [] => edit(context),
@@ -35,7 +38,7 @@ pub(crate) fn config(context: &Context<'_>) -> Result<Then, Failure> {
 }
 
 fn store(context: &Context<'_>, key: &str, value: &str) -> Result<Then, Failure> {
-    update(&context.home, |conf| conf.set(key, value).map_err(bad_key))?;
+    change(context, |conf| conf.set(key, value).map_err(bad_key))?;
     let section = owner(key)?;
     refresh(context, &section)?;
     context.console.info("Setting changed");
@@ -51,7 +54,7 @@ pub(crate) fn multiset(context: &Context<'_>) -> Result<Then, Failure> {
             "multiset \"{text}\": say keys and values in turn, such as \"app:a 1 app:b 2\""
         )));
     }
-    update(&context.home, |conf| {
+    change(context, |conf| {
         pairs
             .iter()
             .try_for_each(|(key, value)| conf.set(key, value.as_str()).map_err(bad_key))
@@ -75,7 +78,7 @@ pub(crate) fn multiset(context: &Context<'_>) -> Result<Then, Failure> {
 
 pub(crate) fn unset(context: &Context<'_>) -> Result<Then, Failure> {
     let key = context.typed.operands[0].as_str();
-    update(&context.home, |conf| {
+    change(context, |conf| {
         if key == "all" {
             conf.clear();
         } else {
@@ -83,7 +86,9 @@ pub(crate) fn unset(context: &Context<'_>) -> Result<Then, Failure> {
         }
         Ok(())
     })?;
-    if key != "all" {
+    if key == "all" {
+        reread_rotation(context)?;
+    } else {
         let owner = owner(key)?;
         refresh(context, &owner)?;
         show_sections(context, &read(&context.home)?, Some(&owner));
@@ -177,6 +182,15 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// Changes the file, in a home that this may be the first command of.
+fn change(
+    context: &Context<'_>,
+    change: impl FnOnce(&mut ModuleConf) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    crate::home::prepare(&context.home)?;
+    update(&context.home, change)
+}
+
 /// The app or module that a key belongs to.
 fn owner(key: &str) -> Result<String, Failure> {
     Ok(parts(key).map_err(bad_key)?.swap_remove(0))
@@ -184,6 +198,9 @@ fn owner(key: &str) -> Result<String, Failure> {
 
 /// Restarts the app of this name, so that it gets the new values. Without a daemon there is nothing to restart.
 fn refresh(context: &Context<'_>, name: &str) -> Result<(), Failure> {
+    if name == ROTATION {
+        return reread_rotation(context);
+    }
     let Some(mut client) = context.client_if_running()? else {
         return Ok(());
     };
@@ -204,6 +221,14 @@ fn refresh(context: &Context<'_>, name: &str) -> Result<(), Failure> {
     let restart = |_: &mut _, _, result: Result<Value, CallError>| result.map(|_| ());
     client.act_on_each(method::RESTART_PROCESS_ID, args, 2, restart)?;
     context.console.info(format_args!("Module {name} restarted"));
+    Ok(())
+}
+
+/// The daemon reads what was set for log rotation when it reopens the log files.
+fn reread_rotation(context: &Context<'_>) -> Result<(), Failure> {
+    if let Some(mut client) = context.client_if_running()? {
+        client.act(method::RELOAD_LOGS, &(Object::new(),))?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! One file per verb, or per family of verbs.
 
 pub(crate) mod act;
+mod apply;
 mod attach;
 mod completion;
 mod conf;
@@ -24,6 +25,7 @@ mod start;
 mod startup;
 mod sysinfo;
 mod trigger;
+mod validate;
 
 use crate::args::Verb;
 use crate::context::Context;
@@ -82,6 +84,9 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Unlink => link::unlink(context),
         Verb::Kill => kill::kill(context),
         Verb::Completion => completion::completion(context),
+        Verb::Apply => apply::apply(context),
+        Verb::Validate => validate::validate(context),
+        Verb::Schema => validate::schema(context),
         Verb::Set => conf::set(context),
         Verb::Multiset => conf::multiset(context),
         Verb::Unset => conf::unset(context),

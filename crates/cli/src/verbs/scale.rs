@@ -2,6 +2,7 @@
 
 use super::Then;
 use super::act::{Job, announce, run};
+use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::process::Process;
@@ -19,9 +20,9 @@ pub(crate) fn scale(context: &Context<'_>) -> Result<Then, Failure> {
     let mut client = context.client()?;
     let list = client.table_list()?;
     let present: Vec<&Process> = list.iter().filter(|p| p.name == *name).collect();
-    let Some(first) = present.first() else {
+    if present.is_empty() {
         return Err(Failure::Error(format!("Application {name} not found")));
-    };
+    }
     let wanted = wanted(count, present.len()).ok_or_else(|| {
         Failure::Error(format!(
             "can't scale {name} to {count}: say a number such as 4 or +2"
@@ -30,6 +31,21 @@ pub(crate) fn scale(context: &Context<'_>) -> Result<Then, Failure> {
     if wanted == present.len() {
         return Err(Failure::Error("Nothing to do".into()));
     }
+    to(context, &mut client, &list, &present, wanted)?;
+    Ok(Then::List)
+}
+
+/// Brings the processes of one app to this number; there must be one at least.
+pub(crate) fn to(
+    context: &Context<'_>,
+    client: &mut Client,
+    list: &[Process],
+    present: &[&Process],
+    wanted: usize,
+) -> Result<(), Failure> {
+    let Some(first) = present.first() else {
+        return Ok(());
+    };
     for _ in present.len()..wanted {
         context.console.info("Scaling up application");
         client.act(method::DUPLICATE_PROCESS_ID, &(json!(first.pm_id),))?;
@@ -48,9 +64,9 @@ pub(crate) fn scale(context: &Context<'_>) -> Result<Then, Failure> {
             env: None,
             as_text: false,
         };
-        run(context, &mut client, Action::Delete, &list, vec![job])?;
+        run(context, client, Action::Delete, list, vec![job])?;
     }
-    Ok(Then::List)
+    Ok(())
 }
 
 fn wanted(text: &str, present: usize) -> Option<usize> {

@@ -42,7 +42,7 @@ pub(crate) fn from_file(context: &Context<'_>, action: Action) -> Result<Then, F
             return Err(Failure::Error(format!("File {target} not found")));
         }
         return Err(Failure::Error(format!(
-            "{target} is no configuration file: its name ends in .json, .yaml or .config.js"
+            "{target} is no configuration file: its name ends in .json, .yaml, .toml or .config.js"
         )));
     };
     act_on_file(context, &mut context.client()?, action, &source)?;

@@ -56,12 +56,12 @@ pub fn check(mut raw: Object, caller: &Caller, host: &dyn Host) -> Result<Checke
             put(&mut raw, "exec_mode", mode);
         }
     }
-    env_as_object(&mut raw)?;
+    env_as_object(&mut raw).map_err(|e| e.about("env"))?;
     if let Some(script) = get(&raw, "script").and_then(Value::as_str).map(str::to_owned) {
         if get(&raw, "name").is_none() {
             put(&mut raw, "name", name_of(&script));
         }
-        command_line(&mut raw, &script, caller, host)?;
+        command_line(&mut raw, &script, caller, host).map_err(|e| e.about("script"))?;
     }
     if get(&raw, "execute_command").is_some_and(js::truthy) {
         put(&mut raw, "exec_mode", "fork_mode");
@@ -90,7 +90,7 @@ pub fn check(mut raw: Object, caller: &Caller, host: &dyn Host) -> Result<Checke
     if !clustered && !said && !get(&raw, "instances").is_some_and(js::truthy) {
         put(&mut raw, "merge_logs", true);
     }
-    cron(&mut raw, &mut notes)?;
+    cron(&mut raw, &mut notes).map_err(|e| e.about("cron_restart"))?;
     log_rotation(&raw)?;
     let app = validate(&raw)?;
     Ok(Checked { app, notes })
@@ -189,7 +189,9 @@ fn user_and_group(raw: &mut Object, caller: &Caller, host: &dyn Host) -> Result<
     }
     if let Some(uid) = uid {
         let user = host.user(&uid);
-        let user = user.ok_or_else(|| Rejected::one(Level::Error, format!(" User {uid} cannot be found")))?;
+        let user = user.ok_or_else(|| {
+            Rejected::one(Level::Error, format!(" User {uid} cannot be found")).about("uid")
+        })?;
         if let Some(Value::Object(env)) = raw.get_mut("env") {
             env.insert("HOME".into(), user.home.into());
         }
@@ -200,8 +202,9 @@ fn user_and_group(raw: &mut Object, caller: &Caller, host: &dyn Host) -> Result<
     }
     if let Some(gid) = gid {
         let number = host.group(&gid);
-        let number =
-            number.ok_or_else(|| Rejected::one(Level::Error, format!(" Group {gid} cannot be found")))?;
+        let number = number.ok_or_else(|| {
+            Rejected::one(Level::Error, format!(" Group {gid} cannot be found")).about("gid")
+        })?;
         put(raw, "gid", number);
     }
     Ok(())
@@ -248,7 +251,9 @@ fn cron(raw: &mut Object, notes: &mut Vec<Note>) -> Result<(), Rejected> {
 fn log_rotation(raw: &Object) -> Result<(), Rejected> {
     let written = get(raw, crate::log_rotation::SECTION).unwrap_or(&Value::Null);
     match LogRotation::default().overlay(written).first() {
-        Some(complaint) => Err(Rejected::one(Level::Error, format!("logrotate: {complaint}"))),
+        Some(complaint) => {
+            Err(Rejected::one(Level::Error, format!("logrotate: {complaint}")).about("logrotate"))
+        }
         None => Ok(()),
     }
 }

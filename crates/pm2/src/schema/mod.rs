@@ -6,14 +6,17 @@
 
 mod check;
 mod environment;
+mod json_schema;
 mod resolve;
 mod table;
 mod validate;
 
 pub use check::{Checked, check};
 pub use environment::{own_variables_removed, restart_env_from_file, restart_env_from_options};
+pub use json_schema::json_schema;
 pub use resolve::Resolved;
 pub use table::{ATTRIBUTES, Attribute, Kind, attribute, camel_case};
+pub use validate::is_overlay;
 
 use crate::Object;
 use crate::home::Home;
@@ -99,6 +102,8 @@ pub struct Note {
     pub level: Level,
     /// The text, without prefix.
     pub text: String,
+    /// The attribute that it is about.
+    pub about: Option<Box<str>>,
 }
 
 impl Note {
@@ -106,7 +111,13 @@ impl Note {
         Note {
             level,
             text: text.into(),
+            about: None,
         }
+    }
+
+    pub(crate) fn about(mut self, attribute: &str) -> Note {
+        self.about = Some(attribute.into());
+        self
     }
 }
 
@@ -123,6 +134,16 @@ impl Rejected {
         Rejected {
             messages: vec![Note::new(level, text)],
         }
+    }
+
+    /// Says which attribute it is about.
+    pub(crate) fn about(mut self, attribute: &str) -> Rejected {
+        self.messages = self
+            .messages
+            .into_iter()
+            .map(|note| note.about(attribute))
+            .collect();
+        self
     }
 }
 

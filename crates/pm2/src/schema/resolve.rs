@@ -32,14 +32,16 @@ impl Checked {
             None => caller.cwd.clone(),
         };
         let Some(script) = self.script().filter(|s| !s.is_empty()) else {
-            return Err(Rejected::one(Level::Error, "No script path - aborting"));
+            return Err(Rejected::one(Level::Error, "No script path - aborting").about("script"));
         };
-        let exec_path = find_script(&expand_home(script, caller), &cwd, host)?;
+        let exec_path =
+            find_script(&expand_home(script, caller), &cwd, host).map_err(|e| e.about("script"))?;
         app.entry("namespace").or_insert_with(|| "default".into());
         app.entry("node_args").or_insert_with(|| Value::Array(Vec::new()));
         app.insert("pm_exec_path".into(), text(&exec_path));
         app.insert("pm_cwd".into(), text(&cwd));
-        let interpreter = interpreter(&mut app, &exec_path, caller, host)?;
+        let interpreter =
+            interpreter(&mut app, &exec_path, caller, host).map_err(|e| e.about("exec_interpreter"))?;
         mode_and_instances(&mut app, &interpreter);
         let python = interpreter
             .rsplit('/')

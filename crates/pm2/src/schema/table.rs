@@ -16,6 +16,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// As JSON Schema names it.
+    pub fn schema_name(self) -> &'static str {
+        match self {
+            Kind::Bool => "boolean",
+            Kind::Number => "number",
+            Kind::Text => "string",
+            Kind::Array => "array",
+            Kind::Object => "object",
+        }
+    }
+
     /// As JavaScript's `Object.prototype.toString` names it.
     pub fn js_name(self) -> &'static str {
         match self {

@@ -20,7 +20,7 @@ pub(super) fn validate(raw: &Object) -> Result<Object, Rejected> {
             Ok(value) => {
                 app.insert(attribute.name.into(), value);
             }
-            Err(text) => messages.push(Note::new(Level::Warn, text)),
+            Err(text) => messages.push(Note::new(Level::Warn, text).about(attribute.name)),
         }
     }
     for (key, value) in raw
@@ -31,10 +31,10 @@ pub(super) fn validate(raw: &Object) -> Result<Object, Rejected> {
             Value::Object(_) | Value::String(_) => {
                 app.insert(key.clone(), value.clone());
             }
-            other => messages.push(Note::new(
-                Level::Warn,
-                kind_text(key, &[Kind::Object, Kind::Text], other),
-            )),
+            other => {
+                let text = kind_text(key, &[Kind::Object, Kind::Text], other);
+                messages.push(Note::new(Level::Warn, text).about(key));
+            }
         }
     }
     if messages.is_empty() {
@@ -45,7 +45,7 @@ pub(super) fn validate(raw: &Object) -> Result<Object, Rejected> {
 }
 
 /// `env_production` and its kind.
-pub(super) fn is_overlay(key: &str) -> bool {
+pub fn is_overlay(key: &str) -> bool {
     key.strip_prefix("env_")
         .is_some_and(|rest| !rest.contains(char::is_whitespace))
 }
