@@ -186,7 +186,7 @@ fn of(attribute: &Attribute) -> Object {
         Rule::Millis => Some("^\\d+(h|m|s)?$"),
         _ if attribute.name == "instances" => Some("^(max|-?\\d+)$"),
         _ if attribute.kinds == [Kind::Number] => Some("^-?\\d+(\\.\\d+)?$"),
-        Rule::Plain | Rule::ExecMode => None,
+        _ => None,
     };
     if let Some(pattern) = pattern {
         schema.insert("pattern".into(), pattern.into());
