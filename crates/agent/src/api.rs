@@ -2,6 +2,7 @@
 
 use crate::config::LinkSettings;
 use crate::info::{LinkInfo, LinkStatus, Shared};
+use crate::inspect::Sent;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -187,6 +188,11 @@ impl Handle {
     /// What `link info` shows; the secret is masked.
     pub fn info(&self) -> LinkInfo {
         self.shared.info(self.status.borrow().clone())
+    }
+
+    /// What left this host after message number `after`, while somebody looks: each look keeps the recording on for 5 s.
+    pub fn inspect(&self, after: u64) -> Vec<Sent> {
+        self.shared.inspector.look(after)
     }
 
     /// Where the link stands.

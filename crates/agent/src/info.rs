@@ -1,6 +1,7 @@
 //! What people are told about the link.
 
 use crate::config::mask;
+use crate::inspect::Inspector;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -111,6 +112,7 @@ pub(crate) struct Shared {
     pub(crate) socket_path: String,
     pub(crate) home: PathBuf,
     pub(crate) reverse: bool,
+    pub(crate) inspector: Inspector,
 }
 
 #[derive(Debug, Default)]

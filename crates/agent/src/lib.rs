@@ -16,6 +16,7 @@ mod api;
 pub mod config;
 pub mod identity;
 mod info;
+mod inspect;
 mod journal;
 pub mod link;
 mod observe;
@@ -29,6 +30,7 @@ pub use api::{
     StartError, StopReason,
 };
 pub use info::{LinkInfo, LinkStatus};
+pub use inspect::Sent;
 pub use run::start;
 pub use wire::action::{Action, ActionError, ActionErrorCode, Custom, Scale, Target, Verb};
 pub use wire::telemetry;

@@ -345,6 +345,17 @@ impl AgentHost {
         running.handle.reply(call.request, reply);
     }
 
+    /// What left this host since a look; `null` while there is no agent.
+    pub(crate) fn sent(&self, after: u64) -> Value {
+        let Some(running) = &self.running else {
+            return Value::Null;
+        };
+        let sent = running.handle.inspect(after).into_iter().map(|sent| {
+            json!({ "seq": sent.seq, "at": sent.at_ms, "kind": sent.kind, "bytes": sent.bytes, "text": sent.text })
+        });
+        sent.collect()
+    }
+
     /// What `link info` and node's CLI show.
     pub(crate) fn info(&self) -> Value {
         let Some(running) = &self.running else {

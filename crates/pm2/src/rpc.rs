@@ -81,6 +81,8 @@ pub mod method {
     pub const AGENT_STOP: &str = "agentStop";
     /// Ours: what the agent is connected to.
     pub const AGENT_INFO: &str = "agentInfo";
+    /// What the agent sent to the hub since a look; ours.
+    pub const AGENT_INSPECT: &str = "agentInspect";
 }
 
 /// The opaque mark by which a reply finds its request.

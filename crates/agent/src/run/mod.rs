@@ -70,6 +70,7 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         socket_path: url.clone(),
         home: config.home.clone(),
         reverse: settings.reverse,
+        inspector: crate::inspect::Inspector::default(),
     });
     let address = Address {
         host_port: socket::host_port(&url),
@@ -373,7 +374,8 @@ impl Agent {
                     self.journal
                         .line(format!("connecting to {}", self.address.host_port));
                     let (events, room) = (self.conn_events.clone(), self.room.clone());
-                    self.conn = Some(Conn::open(id, self.address.clone(), events, room));
+                    let shared = self.shared.clone();
+                    self.conn = Some(Conn::open(id, self.address.clone(), shared, events, room));
                 }
                 Effect::Hello(_) => {
                     let hello = self.hello();

@@ -1,5 +1,6 @@
 //! One WebSocket: opened step by step, read and written by a task each.
 
+use crate::info::Shared;
 use crate::link::{ConnId, OpenError};
 use futures_util::{SinkExt as _, StreamExt as _};
 use std::net::{IpAddr, SocketAddr};
@@ -62,6 +63,7 @@ impl Conn {
     pub(super) fn open(
         id: ConnId,
         address: Address,
+        shared: Arc<Shared>,
         events: mpsc::Sender<(ConnId, ConnEvent)>,
         room: Arc<Notify>,
     ) -> Self {
@@ -73,7 +75,7 @@ impl Conn {
                     if events.send((id, ConnEvent::Opened { local_ip })).await.is_err() {
                         return;
                     }
-                    ConnEvent::Closed(carry(id, ws, live_queue, bulk_queue, &events, &room).await)
+                    ConnEvent::Closed(carry(id, ws, live_queue, bulk_queue, &shared, &events, &room).await)
                 }
                 Err(error) => ConnEvent::OpenFailed(error),
             };
@@ -172,6 +174,7 @@ async fn carry(
     ws: Ws,
     mut live: mpsc::Receiver<Vec<u8>>,
     mut bulk: mpsc::Receiver<Vec<u8>>,
+    shared: &Shared,
     events: &mpsc::Sender<(ConnId, ConnEvent)>,
     room: &Notify,
 ) -> String {
@@ -185,6 +188,7 @@ async fn carry(
                     // The agent let go: what is still queued goes out, then the good-bye of the protocol.
                     None => {
                         while let Ok(frame) = bulk.try_recv() {
+                            shared.inspector.sent(&frame);
                             if sink.send(Message::binary(frame)).await.is_err() {
                                 break;
                             }
@@ -198,6 +202,7 @@ async fn carry(
                     frame
                 }
             };
+            shared.inspector.sent(&frame);
             if let Err(e) = sink.send(Message::binary(frame)).await {
                 return format!("sending: {e}");
             }

@@ -347,7 +347,7 @@ pub(crate) const VERBS: &[Entry] = &[
         verb(
             Verb::Link,
             &["link"],
-            "[secret|info|stop|kill|delete] [public] [name]",
+            "[secret|info|inspect|stop|kill|delete] [public] [name]",
             "link this machine to a hub",
             Names::Unknown,
         ),

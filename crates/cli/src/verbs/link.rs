@@ -20,9 +20,10 @@ pub(crate) fn link(context: &Context<'_>) -> Result<Then, Failure> {
         ["info"] => info(context),
         ["stop" | "kill"] => stop(context),
         ["delete"] => unlink(context),
+        ["inspect", seconds @ ..] => super::link_inspect::inspect(context, seconds.first().copied()),
         [] => begin(context, LinkTyped::default()),
         [key] => Err(Failure::Error(format!(
-            "one key is not enough: {} link <secret> <public> [name] --info-node <url>, or link info, stop, delete (not {})",
+            "one key is not enough: {} link <secret> <public> [name] --info-node <url>, or link info, inspect, stop, delete (not {})",
             context.program,
             masked(key)
         ))),
@@ -244,7 +245,7 @@ fn is_foreign(error: &CallError) -> bool {
         .is_some_and(|text| text.contains("does not exist"))
 }
 
-fn no_agent(error: CallError) -> Failure {
+pub(super) fn no_agent(error: CallError) -> Failure {
     if is_foreign(&error) {
         return Failure::Error(
             "the daemon of this home is node PM2, which can't link to a Pilothouse hub by itself".into(),

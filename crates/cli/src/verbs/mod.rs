@@ -12,6 +12,7 @@ mod flush;
 mod init;
 mod kill;
 mod link;
+mod link_inspect;
 mod list;
 mod logs;
 mod lookup;

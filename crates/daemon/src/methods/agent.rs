@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use agent::StopReason;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::event::Event;
 use crate::journal::Level;
 use crate::owner::Daemon;
 use crate::rpc::Responder;
+
+use super::Args;
 
 /// How long an agent may take to say good-bye.
 pub(crate) const GOOD_BYE: Duration = Duration::from_secs(4);
@@ -24,6 +26,12 @@ pub(super) fn stop(daemon: &mut Daemon, responder: Responder) {
 
 pub(super) fn info(daemon: &mut Daemon, responder: Responder) {
     responder.value(&daemon.agent.info());
+}
+
+/// What the agent sent after the message whose number is given.
+pub(super) fn inspect(daemon: &mut Daemon, args: &Args, responder: Responder) {
+    let after = args.get(0).get("after").and_then(Value::as_u64).unwrap_or(0);
+    responder.value(&daemon.agent.sent(after));
 }
 
 /// What comes in by `interactor.sock`.

@@ -49,6 +49,7 @@ pub(crate) fn call(daemon: &mut Daemon, name: &str, args: Vec<Value>, peer_pid: 
         method::AGENT_LINK => agent::link(daemon, responder),
         method::AGENT_STOP => agent::stop(daemon, responder),
         method::AGENT_INFO => agent::info(daemon, responder),
+        method::AGENT_INSPECT => agent::inspect(daemon, &args, responder),
         _ => responder.unknown_method(name),
     }
 }
