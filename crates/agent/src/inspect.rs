@@ -129,7 +129,7 @@ mod tests {
         inspector.sent(&frame(2));
         let seen = inspector.look(0);
         assert_eq!(seen.len(), 1);
-        assert_eq!((seen[0].kind, seen[0].bytes), ("ping", frame(2).len()));
+        assert_eq!((seen[0].kind, seen[0].bytes), ("Ping", frame(2).len()));
         assert!(seen[0].text.contains("token: 2"), "{}", seen[0].text);
         assert!(inspector.look(seen[0].seq).is_empty(), "each is told once");
     }
