@@ -21,6 +21,7 @@ mod start;
 mod startup;
 mod style;
 mod targets;
+mod tui;
 mod verbs;
 
 use args::{ParseError, Typed, command_help, parse, program_help, usage, verb_like};

@@ -51,6 +51,7 @@ pub(crate) enum Verb {
     Save,
     Cleardump,
     Resurrect,
+    Monit,
     Monitor,
     Unmonitor,
     Link,

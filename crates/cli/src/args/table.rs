@@ -330,6 +330,13 @@ pub(crate) const VERBS: &[Entry] = &[
         Names::Unknown,
     )),
     verb(
+        Verb::Monit,
+        &["monit", "dashboard", "dash", "imonit"],
+        "",
+        "watch and steer everything, full screen",
+        Names::Unknown,
+    ),
+    verb(
         Verb::Monitor,
         &["monitor"],
         "[target]",

@@ -188,7 +188,7 @@ fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
         .collect()
 }
 
-fn metric_text(metric: &MetricReport<'_>) -> String {
+pub(crate) fn metric_text(metric: &MetricReport<'_>) -> String {
     let value = plain(metric.value);
     match metric.unit {
         "" => value,

@@ -12,12 +12,13 @@ use unicode_width::UnicodeWidthStr;
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
-    field: Field,
-    descending: bool,
+    pub(crate) field: Field,
+    pub(crate) descending: bool,
 }
 
+/// What rows can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
+pub(crate) enum Field {
     Name,
     Namespace,
     Pid,
@@ -57,21 +58,24 @@ impl Order {
     }
 
     fn sort(self, list: &mut [&Process]) {
+        list.sort_by(|a, b| self.compare(a, b));
+    }
+
+    /// Which of two comes first; equal ones stand by their ids.
+    pub(crate) fn compare(self, a: &Process, b: &Process) -> std::cmp::Ordering {
         let uptime = |p: &Process| p.env.int("pm_uptime").unwrap_or(0);
-        list.sort_by(|a, b| {
-            let order = match self.field {
-                Field::Name => a.name.cmp(&b.name),
-                Field::Namespace => a.env.namespace().cmp(b.env.namespace()),
-                Field::Pid => a.pid.cmp(&b.pid),
-                Field::Id => a.pm_id.cmp(&b.pm_id),
-                Field::Cpu => a.cpu.total_cmp(&b.cpu),
-                Field::Memory => a.memory.cmp(&b.memory),
-                Field::Uptime => uptime(a).cmp(&uptime(b)),
-                Field::Status => a.status().cmp(b.status()),
-            };
-            let order = if self.descending { order.reverse() } else { order };
-            order.then(a.pm_id.cmp(&b.pm_id))
-        });
+        let order = match self.field {
+            Field::Name => a.name.cmp(&b.name),
+            Field::Namespace => a.env.namespace().cmp(b.env.namespace()),
+            Field::Pid => a.pid.cmp(&b.pid),
+            Field::Id => a.pm_id.cmp(&b.pm_id),
+            Field::Cpu => a.cpu.total_cmp(&b.cpu),
+            Field::Memory => a.memory.cmp(&b.memory),
+            Field::Uptime => uptime(a).cmp(&uptime(b)),
+            Field::Status => a.status().cmp(b.status()),
+        };
+        let order = if self.descending { order.reverse() } else { order };
+        order.then(a.pm_id.cmp(&b.pm_id))
     }
 }
 
@@ -292,7 +296,7 @@ pub(super) fn status(status: &str) -> Cell {
 }
 
 /// How long it is online; `0` when it is not.
-pub(super) fn uptime(p: &Process, now_ms: i64) -> String {
+pub(crate) fn uptime(p: &Process, now_ms: i64) -> String {
     match (p.status(), p.env.int("pm_uptime")) {
         ("online", Some(since)) => uptime_text(u64::try_from(now_ms - since).unwrap_or(0)),
         _ => "0".into(),

@@ -8,10 +8,10 @@ mod mini;
 mod size;
 mod table;
 
-pub(crate) use describe::describe;
+pub(crate) use describe::{describe, metric_text};
 pub(crate) use host::host_line;
-pub(crate) use list::{Order, list};
+pub(crate) use list::{Field, Order, list, uptime};
 pub(crate) use log::{LogLine, LogStyle};
 pub(crate) use mini::mini;
-use size::size;
+pub(crate) use size::size;
 pub(crate) use table::{Cell, Table, cut};

@@ -1,7 +1,7 @@
 //! Amounts of memory in the lists.
 
 /// Bytes as PM2 shows them: one decimal, but for single bytes: `26.9mb`, `3.0mb`, `500b`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kb", "mb", "gb", "tb"];
     if bytes < 1024 {
         return format!("{bytes}b");

@@ -79,6 +79,7 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Save => dump::save(context),
         Verb::Cleardump => dump::clear(context),
         Verb::Resurrect => dump::resurrect(context),
+        Verb::Monit => crate::tui::run(context).map(|()| Then::Done),
         Verb::Monitor => monitor::monitor(context),
         Verb::Unmonitor => monitor::unmonitor(context),
         Verb::Link => link::link(context),
