@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { alive, discard, processesWith, scratch } from './scratch.ts';
 import { binary } from './under-test.ts';
 import { until } from './until.ts';
@@ -39,6 +40,8 @@ export interface Following {
   ended: Promise<number | null>;
   end: () => void;
 }
+
+const onTerminal = path.join(path.dirname(fileURLToPath(import.meta.url)), 'on_terminal.py');
 
 export class Manager {
   readonly home: string;
@@ -126,6 +129,15 @@ export class Manager {
   /** Starts a verb that runs until it is ended, such as `logs`; collects what it prints. */
   follow(...args: string[]): Following {
     return this.followWith(this.program, {}, ...args);
+  }
+
+  /** Runs a verb on a terminal of its own; what is typed goes to its keyboard. */
+  onTerminal(columns: number, rows: number, ...args: string[]): Following {
+    const words = this.program.node
+      ? [process.execPath, this.program.path, ...args]
+      : [this.program.path, ...args];
+    const python = { path: 'python3', node: false };
+    return this.followWith(python, {}, onTerminal, String(columns), String(rows), ...words);
   }
 
   /** The same with another program on this home, or with more in its environment. */
