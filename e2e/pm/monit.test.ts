@@ -1,8 +1,8 @@
 // The full screen, on a real terminal. The original's is another program altogether; only that both open one and give it back is alike.
 import path from 'node:path';
-import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, expect } from 'vitest';
 import { Manager } from '../lib/manager.ts';
+import { drawnBy } from '../lib/screen.ts';
 import { apps, onlyOurs } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
@@ -20,17 +20,17 @@ onlyOurs(
   async () => {
     await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'chatty');
     const screen = pm.onTerminal(120, 30, 'monit');
-    const drawn = () => stripVTControlCharacters(screen.text());
-    await until('the list is drawn', () => drawn().includes('chatty') && drawn().includes('1 online'));
+    const shows = async (text: string) => (await drawnBy(screen, 120, 30)).includes(text);
+    await until('the list is drawn', async () => (await shows('chatty')) && shows('1 online'));
     expect(screen.text()).toContain(opens);
-    await until('the log is drawn', () => drawn().includes('logs of chatty'));
+    await until('the log is drawn', () => shows('logs of chatty'));
 
     screen.type('r');
-    await until('the question is drawn', () => drawn().includes('Restart chatty (0)?'));
+    await until('the question is drawn', () => shows('Restart chatty (0)?'));
     expect((await pm.app('chatty')).pm2_env.restart_time).toBe(0);
     screen.type('y');
     await until('a restart', async () => (await pm.app('chatty')).pm2_env.restart_time === 1);
-    await until('its result is told', () => drawn().includes('done'));
+    await until('its result is told', () => shows('done'));
 
     screen.type('q');
     expect(await screen.ended).toBe(0);
@@ -42,7 +42,7 @@ onlyOurs(
 onlyOurs('monit ends with Ctrl-C and gives the terminal back', async () => {
   await pm.ok('start', path.join(apps, 'prints.js'));
   const screen = pm.onTerminal(80, 24, 'monit');
-  await until('the list is drawn', () => stripVTControlCharacters(screen.text()).includes('prints'));
+  await until('the list is drawn', async () => (await drawnBy(screen, 80, 24)).includes('prints'));
   // Ctrl-C is a key here.
   screen.type('\u0003');
   expect(await screen.ended).toBe(0);

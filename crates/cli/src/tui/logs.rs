@@ -237,7 +237,12 @@ mod tests {
         assert_eq!((logs.lines.len(), logs.dropped), (MOST, 3));
         logs.prepend(vec![line(1, "old")]);
         assert_eq!(logs.lines.len(), MOST);
-        assert!(Line::new(None, "PM2", Side::Daemon, &"x".repeat(100_000)).text.len() < LONGEST + 8);
+        assert!(
+            Line::new(None, "PM2", Side::Daemon, &"x".repeat(100_000))
+                .text
+                .len()
+                < LONGEST + 8
+        );
     }
 
     #[test]

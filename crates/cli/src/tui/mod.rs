@@ -40,7 +40,8 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(crate) fn run(context: &Context<'_>) -> Result<(), Failure> {
     if !os::terminal::is_terminal(stdout()) || !os::terminal::is_terminal(stdin()) {
         return Err(Failure::Error(
-            "monit draws on a terminal, and this is none; for scripts there is `jlist`, and `list --watch`".into(),
+            "monit draws on a terminal, and this is none; for scripts there is `jlist`, and `list --watch`"
+                .into(),
         ));
     }
     // Starts a daemon where none runs, and says why it can't, while there still is a normal screen to say it on.

@@ -64,7 +64,10 @@ impl Sources {
         let (tails, wishes) = channel();
         let (commands, orders) = channel();
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-            thread::Builder::new().name(name.to_owned()).spawn(body).map(|_| ())
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(body)
+                .map(|_| ())
         };
         let to = tell.clone();
         let asked = home.clone();
@@ -165,7 +168,9 @@ fn listen(path: &Path, tell: &SyncSender<Message>) {
             _ => continue,
         };
         let process = message.data.get("process");
-        let name = process.and_then(|process| process.get("name")).and_then(Value::as_str);
+        let name = process
+            .and_then(|process| process.get("name"))
+            .and_then(Value::as_str);
         let id = process
             .and_then(|process| process.get("pm_id"))
             .and_then(pm2::js::as_int)
@@ -243,7 +248,11 @@ fn run_verb(program: &PathBuf, root: &Path, command: &Command) -> Result<(), Str
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rev().find(|line| !line.trim().is_empty());
     let reason = last.unwrap_or("it failed without a word");
-    Err(reason.trim_start_matches("[PM2]").trim_start_matches("[ERROR]").trim().to_owned())
+    Err(reason
+        .trim_start_matches("[PM2]")
+        .trim_start_matches("[ERROR]")
+        .trim()
+        .to_owned())
 }
 
 fn wait_for_end(signals: &SignalFd, tell: &SyncSender<Message>) {

@@ -222,7 +222,9 @@ impl Model {
     fn overlay_key(&mut self, overlay: Overlay, code: KeyCode) -> Vec<Effect> {
         match (overlay, code) {
             (Overlay::Confirm(command), KeyCode::Char('y' | 'Y') | KeyCode::Enter) => self.carry_out(command),
-            (Overlay::Confirm(_), KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc) | (Overlay::Help, _) => Vec::new(),
+            (Overlay::Confirm(_), KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc) | (Overlay::Help, _) => {
+                Vec::new()
+            }
             // A key that says neither yes nor no answers nothing.
             (confirm, _) => {
                 self.overlay = Some(confirm);
@@ -252,7 +254,11 @@ impl Model {
         let Some(name) = self.current().map(|process| process.name.clone()) else {
             return;
         };
-        let present = self.processes.iter().filter(|process| process.name == name).count();
+        let present = self
+            .processes
+            .iter()
+            .filter(|process| process.name == name)
+            .count();
         match present.saturating_add_signed(by) {
             0 => self.tell(format!("{name} has one instance left; d deletes it"), true),
             count => self.ask(Action::Scale(count)),
@@ -322,7 +328,9 @@ impl Model {
     /// The log pane shows whom the selection is on, unless it shows all.
     fn follow_selection(&mut self, before: Option<u32>) -> Vec<Effect> {
         match self.selected {
-            Some(id) if before.is_none() || (self.selected != before && self.logs.subject != Subject::All) => {
+            Some(id)
+                if before.is_none() || (self.selected != before && self.logs.subject != Subject::All) =>
+            {
                 self.turn_logs_to(Subject::One(id))
             }
             _ => Vec::new(),

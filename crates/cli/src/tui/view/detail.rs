@@ -104,7 +104,8 @@ fn fact(label: &'static str, value: String, width: usize, palette: Palette) -> L
 fn both_ends(left: &str, right: &str, width: usize, palette: Palette) -> Line<'static> {
     let room = width.saturating_sub(right.chars().count() + 1);
     let left = render::cut(left, room);
-    let gap = width.saturating_sub(unicode_width::UnicodeWidthStr::width(left.as_str()) + right.chars().count());
+    let gap =
+        width.saturating_sub(unicode_width::UnicodeWidthStr::width(left.as_str()) + right.chars().count());
     Line::from(vec![
         Span::styled(left, palette.dim),
         Span::raw(" ".repeat(gap)),

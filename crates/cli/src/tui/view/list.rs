@@ -114,7 +114,11 @@ fn columns(width: u16) -> Vec<Column> {
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, palette: Palette) {
     let title = match model.filter.as_str() {
         "" => format!(" {} processes ", model.processes.len()),
-        filter => format!(" {} of {} processes: {filter} ", model.shown.len(), model.processes.len()),
+        filter => format!(
+            " {} of {} processes: {filter} ",
+            model.shown.len(),
+            model.processes.len()
+        ),
     };
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
@@ -136,10 +140,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, palette
             column => Constraint::Length(column.width()),
         })
         .collect();
-    let cells = ratatui::layout::Layout::horizontal(widths.clone()).spacing(1).split(Rect {
-        height: inner.height.min(1),
-        ..inner
-    });
+    let cells = ratatui::layout::Layout::horizontal(widths.clone())
+        .spacing(1)
+        .split(Rect {
+            height: inner.height.min(1),
+            ..inner
+        });
     model.areas.header = columns
         .iter()
         .zip(cells.iter())
@@ -158,7 +164,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, palette
     // Only what is on the screen is made into rows.
     let rows = model.shown.iter().skip(model.top).take(height).map(|at| {
         let process = &model.processes[*at];
-        let row = Row::new(columns.iter().map(|column| cell(*column, process, model, palette)));
+        let row = Row::new(
+            columns
+                .iter()
+                .map(|column| cell(*column, process, model, palette)),
+        );
         if model.selected == Some(process.pm_id) {
             row.style(palette.selected)
         } else {
@@ -205,7 +215,9 @@ fn cell<'a>(column: Column, process: &'a Process, model: &'a Model, palette: Pal
             Cell::from(bars.unwrap_or_default()).style(palette.spark)
         }
         Column::Memory => Line::from(render::size(process.memory)).right_aligned().into(),
-        Column::Uptime => Line::from(render::uptime(process, model.now_ms)).right_aligned().into(),
+        Column::Uptime => Line::from(render::uptime(process, model.now_ms))
+            .right_aligned()
+            .into(),
     }
 }
 

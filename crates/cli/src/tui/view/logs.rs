@@ -11,7 +11,9 @@ use ratatui::widgets::{Block, BorderType, Paragraph};
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, palette: Palette) {
     let whose = match model.logs.subject {
         Subject::All => "all".to_owned(),
-        Subject::One(_) => model.current().map_or_else(String::new, |process| process.name.clone()),
+        Subject::One(_) => model
+            .current()
+            .map_or_else(String::new, |process| process.name.clone()),
     };
     let mut title = format!(" logs of {whose} ");
     if model.logs.back > 0 {

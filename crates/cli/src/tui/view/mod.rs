@@ -20,12 +20,9 @@ const DETAILS: u16 = 42;
 /// One whole screen.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     let palette = Palette::new(model.colour);
-    let [top, middle, bottom] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Min(3),
-        Constraint::Length(1),
-    ])
-    .areas(frame.area());
+    let [top, middle, bottom] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(3), Constraint::Length(1)])
+            .areas(frame.area());
     header(frame, top, model, palette);
     if model.zoomed {
         model.areas.rows = Rect::ZERO;
@@ -38,9 +35,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
         let [above, below] =
             Layout::vertical([Constraint::Length(wanted.min(most)), Constraint::Min(0)]).areas(middle);
         list::draw(frame, above, model, palette);
-        let beside = if model.details && below.width >= WIDE { DETAILS } else { 0 };
-        let [left, right] =
-            Layout::horizontal([Constraint::Min(0), Constraint::Length(beside)]).areas(below);
+        let beside = if model.details && below.width >= WIDE {
+            DETAILS
+        } else {
+            0
+        };
+        let [left, right] = Layout::horizontal([Constraint::Min(0), Constraint::Length(beside)]).areas(below);
         logs::draw(frame, left, model, palette);
         if beside > 0 {
             detail::draw(frame, right, model, palette);
@@ -98,7 +98,12 @@ fn keys(model: &Model, palette: Palette) -> Line<'static> {
     };
     let pane: &[(&'static str, &'static str)] = match model.focus {
         Focus::List => &[("/", "filter"), ("o", "sort"), ("a", "all logs"), ("⏎", "zoom")],
-        Focus::Logs => &[("/", "search"), ("n N", "older, newer"), ("a", "all logs"), ("⏎", "zoom")],
+        Focus::Logs => &[
+            ("/", "search"),
+            ("n N", "older, newer"),
+            ("a", "all logs"),
+            ("⏎", "zoom"),
+        ],
     };
     let mut spans = Vec::new();
     let actions = [

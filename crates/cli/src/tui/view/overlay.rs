@@ -35,7 +35,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, palette: Palette) {
             let lines: Vec<Line<'_>> = KEYS
                 .iter()
                 .map(|(key, what)| {
-                    Line::from(vec![Span::styled(format!(" {key:<15}"), palette.key), Span::raw(*what)])
+                    Line::from(vec![
+                        Span::styled(format!(" {key:<15}"), palette.key),
+                        Span::raw(*what),
+                    ])
                 })
                 .collect();
             let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
@@ -43,7 +46,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, palette: Palette) {
         }
         Some(Overlay::Confirm(command)) => {
             let question = format!("{} {}?", command.action.title(), command.subject());
-            let width = u16::try_from(question.chars().count() + 6).unwrap_or(u16::MAX).max(34);
+            let width = u16::try_from(question.chars().count() + 6)
+                .unwrap_or(u16::MAX)
+                .max(34);
             let lines = vec![
                 Line::raw(""),
                 Line::raw(question),
@@ -72,7 +77,11 @@ fn boxed(frame: &mut Frame<'_>, title: &str, text: Paragraph<'_>, size: (u16, u1
 }
 
 fn centre(area: Rect, (width, height): (u16, u16)) -> Rect {
-    let [row] = Layout::vertical([Constraint::Length(height)]).flex(Flex::Center).areas(area);
-    let [cell] = Layout::horizontal([Constraint::Length(width)]).flex(Flex::Center).areas(row);
+    let [row] = Layout::vertical([Constraint::Length(height)])
+        .flex(Flex::Center)
+        .areas(area);
+    let [cell] = Layout::horizontal([Constraint::Length(width)])
+        .flex(Flex::Center)
+        .areas(row);
     cell
 }

@@ -6,7 +6,9 @@ use crate::tui::model::{Action, Command, Model};
 use crate::tui::update::{Effect, Message};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::crossterm::event::{
+    Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 use serde_json::json;
 
 struct Desk {
@@ -39,7 +41,10 @@ impl Desk {
 
     fn with(width: u16, height: u16, processes: Vec<Process>) -> Desk {
         let mut desk = Desk::new(width, height);
-        desk.tell(Message::List(Ok((processes, Some("host metrics | cpu: 3%".into())))));
+        desk.tell(Message::List(Ok((
+            processes,
+            Some("host metrics | cpu: 3%".into()),
+        ))));
         desk.screen();
         desk
     }
@@ -49,7 +54,10 @@ impl Desk {
     }
 
     fn press(&mut self, code: KeyCode) -> Vec<Effect> {
-        self.tell(Message::Terminal(Event::Key(KeyEvent::new(code, KeyModifiers::NONE))))
+        self.tell(Message::Terminal(Event::Key(KeyEvent::new(
+            code,
+            KeyModifiers::NONE,
+        ))))
     }
 
     fn write(&mut self, text: &str) {
@@ -144,9 +152,15 @@ fn keys_select_and_the_logs_follow() {
     desk.press(KeyCode::Home);
     assert_eq!(desk.selected(), "api");
     // The past of somebody who is not looked at any more is not shown.
-    desk.tell(Message::Past(Subject::One(2), vec![Line::new(Some(2), "mailer", Side::Out, "old mail")]));
+    desk.tell(Message::Past(
+        Subject::One(2),
+        vec![Line::new(Some(2), "mailer", Side::Out, "old mail")],
+    ));
     assert!(!desk.screen().contains("old mail"));
-    desk.tell(Message::Past(Subject::One(0), vec![Line::new(Some(0), "api", Side::Out, "old api")]));
+    desk.tell(Message::Past(
+        Subject::One(0),
+        vec![Line::new(Some(0), "api", Side::Out, "old api")],
+    ));
     assert!(desk.screen().contains("old api"));
 }
 
@@ -179,7 +193,11 @@ fn an_action_is_asked_for_first_and_its_result_told() {
 
 #[test]
 fn scaling_counts_the_instances_and_never_goes_to_none() {
-    let mut desk = Desk::with(110, 24, vec![app(0, "api", "online", 0.0), app(1, "api", "online", 0.0)]);
+    let mut desk = Desk::with(
+        110,
+        24,
+        vec![app(0, "api", "online", 0.0), app(1, "api", "online", 0.0)],
+    );
     desk.press(KeyCode::Char('+'));
     assert!(desk.screen().contains("Scale api to 3?"));
     desk.press(KeyCode::Esc);
@@ -224,7 +242,10 @@ fn search_in_the_logs() {
     desk.write("failed");
     desk.press(KeyCode::Enter);
     let screen = desk.screen();
-    assert!(screen.contains("line 7 Failed") && !screen.contains("line 49"), "{screen}");
+    assert!(
+        screen.contains("line 7 Failed") && !screen.contains("line 49"),
+        "{screen}"
+    );
     assert!(screen.contains("\"failed\": 1"));
     desk.press(KeyCode::Char('n'));
     assert!(desk.screen().contains("no more \"failed\" above"));
@@ -238,7 +259,11 @@ fn the_mouse_selects_sorts_and_scrolls() {
     let rows = desk.model.areas.rows;
     desk.mouse(MouseEventKind::Down(MouseButton::Left), rows.x + 3, rows.y + 2);
     assert_eq!(desk.selected(), "worker");
-    desk.mouse(MouseEventKind::Down(MouseButton::Left), rows.x + 3, rows.y + rows.height + 50);
+    desk.mouse(
+        MouseEventKind::Down(MouseButton::Left),
+        rows.x + 3,
+        rows.y + rows.height + 50,
+    );
     assert_eq!(desk.selected(), "worker", "a click beside everything is nothing");
     let (header, _) = desk.model.areas.header[0];
     desk.mouse(MouseEventKind::Down(MouseButton::Left), header.x, header.y);
@@ -257,7 +282,9 @@ fn the_mouse_selects_sorts_and_scrolls() {
 
 #[test]
 fn the_selection_stays_on_the_screen_among_thousands() {
-    let many = (0..3_000).map(|id| app(id, &format!("app-{id:04}"), "online", 0.0)).collect();
+    let many = (0..3_000)
+        .map(|id| app(id, &format!("app-{id:04}"), "online", 0.0))
+        .collect();
     let mut desk = Desk::with(110, 30, many);
     desk.press(KeyCode::End);
     assert!(desk.screen().contains("app-2999"));
@@ -266,7 +293,9 @@ fn the_selection_stays_on_the_screen_among_thousands() {
     assert!(desk.screen().contains("app-0000"));
     // The selected one goes away: its neighbour takes over.
     desk.press(KeyCode::End);
-    let rest = (0..10).map(|id| app(id, &format!("app-{id:04}"), "online", 0.0)).collect();
+    let rest = (0..10)
+        .map(|id| app(id, &format!("app-{id:04}"), "online", 0.0))
+        .collect();
     desk.tell(Message::List(Ok((rest, None))));
     assert_eq!(desk.selected(), "app-0009");
     assert!(desk.screen().contains("app-0009"));
