@@ -6,6 +6,7 @@ use crate::tui::model::{Action, Command, Model};
 use crate::tui::update::{Effect, Message};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Cell;
 use ratatui::crossterm::event::{
     Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
@@ -85,7 +86,7 @@ impl Desk {
         self.terminal.draw(|frame| super::draw(frame, model)).unwrap();
         let buffer = self.terminal.backend().buffer();
         let width = usize::from(buffer.area.width);
-        let cells: Vec<&str> = buffer.content().iter().map(|cell| cell.symbol()).collect();
+        let cells: Vec<&str> = buffer.content().iter().map(Cell::symbol).collect();
         cells
             .chunks(width)
             .map(|row| row.concat().trim_end().to_owned() + "\n")
