@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::agent_host::AgentHost;
 use crate::app::App;
+use crate::app_sockets::AppSockets;
 use crate::bus::{self, Bus};
 use crate::child_news::stash_of;
 use crate::clock;
@@ -147,6 +148,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         jobs: Jobs::default(),
         keeper,
         cluster: Cluster::new(),
+        app_sockets: AppSockets::default(),
         respawn: options.respawn,
         pump: log_pump,
         rules: LogRules::default(),
@@ -239,6 +241,10 @@ impl Daemon {
                     }
                     // It stays with the keeper, for a release that can read it.
                     Err(error) => self.complain(&format!("the record of process {}: {error}", id.0)),
+                }
+            } else if AppSockets::is_ours(&name) {
+                if let Err(error) = self.app_sockets.restore(&name, fds) {
+                    self.complain(&format!("taking over the sockets of an app: {error}"));
                 }
             } else if cluster::is_ours(&name) {
                 sockets.insert(name, fds);

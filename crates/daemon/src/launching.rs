@@ -1,6 +1,7 @@
 //! From the supervisor's wish to a running child: what to execute, with what, and what follows from the keeper's answer.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 
 use keeper::client::ClientError;
 use keeper::protocol::{ChildInfo, IpcPlace, Request, SpawnSpec};
@@ -11,10 +12,11 @@ use pm2::env::{ExecMode, Pm2Env};
 use supervisor::{Incarnation, Input, Phase, ProcId};
 
 use crate::app::{Life, key_of};
+use crate::app_sockets::Given;
 use crate::child_channel::ChildChannel;
 use crate::child_news::stash_name;
 use crate::clock;
-use crate::cluster::WorkerParts;
+use crate::cluster::{WorkerParts, group_of};
 use crate::journal::Level;
 use crate::owner::Daemon;
 use crate::stdin::StdinHandle;
@@ -49,7 +51,11 @@ impl Daemon {
             ExecMode::Fork => "fork",
         };
         let parts = WorkerParts::of(&app.env, &mut self.cluster, &self.preload);
-        let spec = match spec_of(&app.env, parts) {
+        let given = self
+            .app_sockets
+            .give(&group_of(&app.env), &app.env, &mut self.keeper);
+        let spec = given.and_then(|given| Ok((spec_of(&app.env, parts, &given)?, given.fds)));
+        let (spec, sockets) = match spec {
             Ok(spec) => spec,
             Err(reason) => {
                 self.complain(&format!("App [{label}] can't be started: {reason}"));
@@ -64,7 +70,7 @@ impl Daemon {
         let request = Request::Spawn {
             key: key_of(incarnation),
             spec: &spec,
-            extra: &[],
+            extra: &sockets.iter().map(AsFd::as_fd).collect::<Vec<_>>(),
         };
         if let Err(error) = self.keeper.send(&request) {
             self.complain(&format!("App [{label}] can't be started: {error}"));
@@ -234,11 +240,19 @@ fn is_transient(errno: i32) -> bool {
 }
 
 /// What the keeper is to execute.
-fn spec_of(env: &Pm2Env, parts: WorkerParts) -> Result<SpawnSpec, String> {
+fn spec_of(env: &Pm2Env, parts: WorkerParts, given: &Given) -> Result<SpawnSpec, String> {
     let mut program = program_of(env)?;
     program.argv.splice(1..1, parts.args);
     program.env.extend(parts.vars);
-    program.env.push(format!("{}=3", node::CHANNEL_FD).into());
+    let sockets = given.fds.len();
+    if sockets > 0 {
+        program.env.push(format!("LISTEN_FDS={sockets}").into());
+        program.env.push(format!("LISTEN_FDNAMES={}", given.names).into());
+        program.listen_pid = true;
+    }
+    program
+        .env
+        .push(format!("{}={}", node::CHANNEL_FD, 3 + sockets).into());
     program.env.push(
         format!(
             "{}={}",
@@ -250,7 +264,7 @@ fn spec_of(env: &Pm2Env, parts: WorkerParts) -> Result<SpawnSpec, String> {
     Ok(SpawnSpec {
         program,
         stdin_pipe: true,
-        ipc: IpcPlace::First,
+        ipc: IpcPlace::Last,
     })
 }
 
@@ -329,7 +343,7 @@ mod tests {
         let spec = spec_of(&env(json!({
             "exec_interpreter": "node", "node_args": ["--harmony"], "pm_exec_path": "/a/app.js", "args": ["x y"],
             "pm_cwd": "/a", "PORT": 80, "env": { "PORT": 80 },
-        })), WorkerParts::default())
+        })), WorkerParts::default(), &Given::default())
         .unwrap();
         assert_eq!(spec.program.argv, ["node", "--harmony", "/a/app.js", "x y"]);
         assert_eq!(spec.program.cwd, std::path::Path::new("/a"));
@@ -348,7 +362,8 @@ mod tests {
         assert!(
             spec_of(
                 &env(json!({ "pm_exec_path": "/x", "uid": "no such user" })),
-                WorkerParts::default()
+                WorkerParts::default(),
+                &Given::default()
             )
             .is_err()
         );

@@ -14,6 +14,7 @@ mod agent_actions;
 mod agent_host;
 mod answers;
 mod app;
+mod app_sockets;
 mod boot;
 mod bus;
 mod child_channel;

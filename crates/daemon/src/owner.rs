@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 
 use crate::agent_host::AgentHost;
 use crate::app::{App, Life};
+use crate::app_sockets::AppSockets;
 use crate::bus::Bus;
 use crate::clock;
 use crate::cluster::{Cluster, Preload};
@@ -55,6 +56,7 @@ pub(crate) struct Daemon {
     pub(crate) jobs: Jobs<Then>,
     pub(crate) keeper: KeeperLink,
     pub(crate) cluster: Cluster,
+    pub(crate) app_sockets: AppSockets,
     pub(crate) preload: Preload,
     pub(crate) respawn: Respawn,
     pub(crate) pump: LogPump,

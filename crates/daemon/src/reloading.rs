@@ -2,7 +2,7 @@
 
 use pm2::Object;
 use serde_json::Value;
-use supervisor::{Command, Exit, Incarnation, ProcId, Refusal, ReloadFailure, Status};
+use supervisor::{Command, Exit, Incarnation, Input, ProcId, Refusal, ReloadFailure, Status};
 
 use crate::clock;
 use crate::jobs::JobId;
@@ -40,6 +40,15 @@ impl Daemon {
     /// disconnect; any other is ended by the signal that follows.
     pub(crate) fn retire(&mut self, incarnation: Incarnation) {
         self.disconnect_worker(incarnation);
+        // Nothing can be asked of one that is no worker: the signal need not wait.
+        if let Some(id) = self.not_a_worker(incarnation)
+            && !self
+                .sup
+                .policy(id)
+                .is_some_and(|policy| policy.shutdown_with_message)
+        {
+            self.handle(Input::ChannelClosed { id, incarnation });
+        }
         let label = self.label(incarnation);
         self.say(Level::Log, &format!("App [{label}] is being retired"));
     }

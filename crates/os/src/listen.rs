@@ -115,6 +115,19 @@ pub fn bind_unix(path: &Path, more_mode: u32, owner: Option<(u32, u32)>) -> io::
     Ok(socket)
 }
 
+/// Whether the path is a UNIX socket on which nobody listens any more.
+#[must_use]
+pub fn is_abandoned(path: &Path) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (Ok(socket), Ok(address)) = (
+        net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None),
+        SocketAddrUnix::new(path),
+    ) else {
+        return false;
+    };
+    net::connect(&socket, &address) == Err(rustix::io::Errno::CONNREFUSED)
+}
+
 /// Removes the file of a UNIX socket, if a socket is what is there.
 ///
 /// # Errors
@@ -208,6 +221,12 @@ mod tests {
             io::ErrorKind::AddrInUse
         );
         assert_eq!(address(&socket), None);
+        let short = dir.path().join("short.sock");
+        let left = bind_unix(&short, 0, None).unwrap();
+        listen(&left, 5).unwrap();
+        assert!(!is_abandoned(&short));
+        drop(left);
+        assert!(is_abandoned(&short));
         unlink_unix(&path).unwrap();
         assert!(!path.exists());
         unlink_unix(&path).unwrap();

@@ -7,7 +7,7 @@ mod accepting;
 mod sockets;
 mod spawning;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
 use node::cluster::{ConnId, Effect, Handle, ListenerId, Primary, Snapshot, WorkerId, WorkerSpec};
@@ -179,6 +179,12 @@ impl Daemon {
         self.cluster.primary.withdraw(worker_of(incarnation));
     }
 
+    /// The process of a life that takes no part in the cluster.
+    pub(crate) fn not_a_worker(&self, incarnation: Incarnation) -> Option<ProcId> {
+        let life = self.lives.get(&incarnation)?;
+        (!self.cluster.primary.knows(worker_of(incarnation))).then_some(life.id)
+    }
+
     /// Ask a life to let go of its clients and to disconnect.
     pub(crate) fn disconnect_worker(&mut self, incarnation: Incarnation) {
         self.cluster.primary.disconnect(worker_of(incarnation), IDLE_MS);
@@ -331,9 +337,10 @@ impl Daemon {
     }
 
     fn sweep_sockets(&mut self) {
-        if self.cluster.primary.listeners().next().is_none() {
+        if self.cluster.primary.listeners().next().is_none() && self.app_sockets.is_empty() {
             return;
         }
+        let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut expected: BTreeMap<String, usize> = BTreeMap::new();
         for (id, app) in &self.apps {
             let up = match self.sup.restorable(*id).map(|kept| kept.phase) {
@@ -342,17 +349,23 @@ impl Daemon {
                 Some(Phase::Stopped | Phase::Errored(_)) | None => false,
             };
             if up {
-                *expected.entry(group_of(&app.env)).or_default() += 1;
+                let group = group_of(&app.env);
+                let keys = app.env.sockets().into_iter().map(|socket| socket.key());
+                wanted.entry(group.clone()).or_default().extend(keys);
+                *expected.entry(group).or_default() += 1;
             }
         }
         let expected = |group: &str| expected.get(group).copied().unwrap_or(0);
         self.cluster.primary.sweep(clock::mono().0, expected);
+        if let Err(error) = self.app_sockets.sweep(&wanted, &mut self.keeper) {
+            self.complain(&format!("closing the sockets of an app: {error}"));
+        }
     }
 
     /// Everything of the cluster that a keeper holds, for a new one.
     pub(crate) fn hand_over_cluster(&mut self) -> Vec<String> {
         self.cluster.dirty = true;
-        let mut troubles = Vec::new();
+        let mut troubles = self.app_sockets.hand_over(&mut self.keeper);
         for (listener, socket) in &self.cluster.sockets {
             let kept = os::fd::duplicate(&socket.fd)
                 .and_then(|fd| self.keeper.put(&socket_name(*listener), vec![fd]));
@@ -366,7 +379,7 @@ impl Daemon {
 }
 
 /// Processes that are instances of one app.
-fn group_of(env: &pm2::env::Pm2Env) -> String {
+pub(crate) fn group_of(env: &pm2::env::Pm2Env) -> String {
     format!("{}/{}", env.namespace(), env.name())
 }
 

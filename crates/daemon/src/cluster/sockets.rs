@@ -10,8 +10,11 @@ use node::internal::Address;
 use os::listen::Kind;
 
 use super::accepting::Listening;
-use super::socket_name;
+use super::{group_of, socket_name};
 use crate::owner::Daemon;
+
+/// The descriptor of the first socket of an app's configuration.
+const FIRST_SOCKET: u32 = 3;
 
 impl Daemon {
     /// Make a socket and store it; its name, or the kernel's error number.
@@ -81,17 +84,22 @@ impl Daemon {
                 let mode = if *readable_all { 0o444 } else { 0 } | if *writable_all { 0o222 } else { 0 };
                 os::listen::bind_unix(Path::new(path), mode, self.owner_of_group(&bind.group))
             }
-            // What the parent has under this number is nothing that an app was promised.
-            Address::Descriptor(_) => Err(rustix::io::Errno::BADF.into()),
+            // What this process has under the number is nothing that an app was promised: its own sockets begin at 3.
+            Address::Descriptor(number) => {
+                let index = usize::try_from(number.saturating_sub(FIRST_SOCKET)).unwrap_or(usize::MAX);
+                let app = self.apps.values().find(|app| group_of(&app.env) == bind.group);
+                let socket = app.and_then(|app| self.app_sockets.nth(&bind.group, &app.env, index));
+                match socket.filter(|_| *number >= FIRST_SOCKET) {
+                    Some(socket) => os::fd::duplicate(socket),
+                    None => Err(rustix::io::Errno::BADF.into()),
+                }
+            }
         }
     }
 
     /// Whose an app's files are, if it runs as another user than this daemon.
     fn owner_of_group(&self, group: &str) -> Option<(u32, u32)> {
-        let app = self
-            .apps
-            .values()
-            .find(|app| super::group_of(&app.env) == group)?;
+        let app = self.apps.values().find(|app| group_of(&app.env) == group)?;
         let identity = crate::launching::identity_of(&app.env).ok()??;
         Some((identity.uid, identity.gid))
     }

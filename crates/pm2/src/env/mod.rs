@@ -163,6 +163,13 @@ impl Pm2Env {
         self.interpreter().rsplit('/').next() == Some("node")
     }
 
+    /// Sockets that are bound for the app. What can't be read is told by the schema, and is none here.
+    pub fn sockets(&self) -> Vec<crate::listen_sockets::ListenSocket> {
+        self.get(crate::listen_sockets::SECTION)
+            .and_then(|value| crate::listen_sockets::parse(value).ok())
+            .unwrap_or_default()
+    }
+
     /// Fork or cluster.
     pub fn exec_mode(&self) -> ExecMode {
         match self.text("exec_mode") {

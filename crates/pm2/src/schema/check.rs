@@ -92,6 +92,7 @@ pub fn check(mut raw: Object, caller: &Caller, host: &dyn Host) -> Result<Checke
     }
     cron(&mut raw, &mut notes).map_err(|e| e.about("cron_restart"))?;
     log_rotation(&raw)?;
+    sockets(&raw)?;
     let app = validate(&raw)?;
     Ok(Checked { app, notes })
 }
@@ -246,6 +247,14 @@ fn cron(raw: &mut Object, notes: &mut Vec<Note>) -> Result<(), Rejected> {
         notes.push(Note::new(Level::Info, format!("cron restart at {pattern}")));
     }
     Ok(())
+}
+
+fn sockets(raw: &Object) -> Result<(), Rejected> {
+    let written = get(raw, crate::listen_sockets::SECTION).unwrap_or(&Value::Null);
+    match crate::listen_sockets::parse(written) {
+        Ok(_) => Ok(()),
+        Err(complaint) => Err(Rejected::one(Level::Error, complaint)),
+    }
 }
 
 fn log_rotation(raw: &Object) -> Result<(), Rejected> {

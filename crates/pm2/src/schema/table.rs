@@ -143,6 +143,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     attr("log_date_format", "log-date-format", &[Text]),
     attr("time", "time", &[Bool]),
     attr("logrotate", "", &[Bool, Object]),
+    attr("sockets", "", &[Array]),
     attr("env", "", &[Object, Text]),
     attr("max_memory_restart", "max-memory-restart", &[Text, Number]).rule(Rule::Bytes),
     attr("pid_file", "pid", &[Text]).or(&["pid"]),
