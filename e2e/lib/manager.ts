@@ -33,12 +33,15 @@ export interface Program {
 export interface Following {
   /** Both outputs so far. */
   text: () => string;
+  stdout: () => string;
+  stderr: () => string;
+  pid: () => number;
   /** To its standard input. */
   type: (input: string) => void;
   closeInput: () => void;
   /** Its exit code. */
   ended: Promise<number | null>;
-  end: () => void;
+  end: (signal?: NodeJS.Signals) => boolean;
 }
 
 const onTerminal = path.join(path.dirname(fileURLToPath(import.meta.url)), 'on_terminal.py');
@@ -140,22 +143,30 @@ export class Manager {
     return this.followWith(python, {}, onTerminal, String(columns), String(rows), ...words);
   }
 
-  /** The same with another program on this home, or with more in its environment. */
-  followWith(program: Program, { env = {} }: { env?: Record<string, string> }, ...args: string[]): Following {
-    const child = this.launch(program, args, env);
-    let text = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.setEncoding('utf8').on('data', (chunk) => {
-        text += chunk;
+  /** The same with another program on this home, in another folder, or with more in its environment. */
+  followWith(
+    program: Program,
+    { env = {}, cwd }: { env?: Record<string, string>; cwd?: string },
+    ...args: string[]
+  ): Following {
+    const child = this.launch(program, args, env, cwd);
+    const texts = { all: '', stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name]?.setEncoding('utf8').on('data', (chunk) => {
+        texts.all += chunk;
+        texts[name] += chunk;
       });
     }
     const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
     return {
-      text: () => text,
+      text: () => texts.all,
+      stdout: () => texts.stdout,
+      stderr: () => texts.stderr,
+      pid: () => Number(child.pid),
       type: (input) => child.stdin?.write(input),
       closeInput: () => child.stdin?.end(),
       ended,
-      end: () => child.kill('SIGKILL'),
+      end: (signal = 'SIGKILL') => child.kill(signal),
     };
   }
 

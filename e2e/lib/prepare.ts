@@ -9,6 +9,9 @@ export default function prepare() {
     throw new Error(`${needed.path} is not there; build it, or run \`make test\` which does`);
   }
   mkdirSync(path.dirname(ourPm2.path), { recursive: true });
-  rmSync(ourPm2.path, { force: true });
-  symlinkSync(ourBinary.path, ourPm2.path);
+  for (const name of ['pm2', 'pm2-runtime', 'pm2-dev']) {
+    const link = path.join(path.dirname(ourPm2.path), name);
+    rmSync(link, { force: true });
+    symlinkSync(ourBinary.path, link);
+  }
 }

@@ -24,6 +24,9 @@ export const ourPm2 = { path: path.join(out, 'bin/pm2'), node: false };
 /** What is under test. */
 export const binary = underTest === 'theirs' ? realPm2 : ourPm2;
 
+/** What is under test, under another of its names, such as `pm2-runtime`. */
+export const calledAs = (name: string) => ({ ...binary, path: path.join(path.dirname(binary.path), name) });
+
 /**
  * A behaviour of the original that ours lacks, with the reason. It runs as a normal test against the original;
  * against ours it must fail: the day it passes, the run fails until the gap is taken out of the list.

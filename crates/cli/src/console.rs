@@ -17,7 +17,7 @@ pub(crate) struct Console {
     pub(crate) width: Option<u16>,
     silent: bool,
     /// Words for people stay out of the way of JSON; complaints are still told.
-    quiet: bool,
+    quiet: Cell<bool>,
     closed: Cell<bool>,
 }
 
@@ -36,20 +36,30 @@ impl Console {
             err_brush: Brush { on: colour.1 },
             width,
             silent,
-            quiet: silent,
+            quiet: Cell::new(silent),
             closed: Cell::new(false),
         }
     }
 
     /// Says nothing but answers and complaints.
-    pub(crate) fn quiet(mut self, quiet: bool) -> Console {
-        self.quiet |= quiet;
+    pub(crate) fn quiet(self, quiet: bool) -> Console {
+        if quiet {
+            self.quiet.set(true);
+        }
         self
+    }
+
+    /// Runs something of whose progress nothing is told, but complaints are.
+    pub(crate) fn hushed<T>(&self, run: impl FnOnce() -> T) -> T {
+        let before = self.quiet.replace(true);
+        let result = run();
+        self.quiet.set(before);
+        result
     }
 
     /// Text for the user; nothing when silent.
     pub(crate) fn say(&self, text: impl Display) {
-        if !self.quiet {
+        if !self.quiet.get() {
             self.put(format_args!("{text}\n"));
         }
     }
@@ -75,7 +85,7 @@ impl Console {
 
     /// `[PM2] …`
     pub(crate) fn info(&self, text: impl Display) {
-        if !self.quiet {
+        if !self.quiet.get() {
             let line = format!("[PM2] {text}");
             let line = match self.width {
                 // Only single lines that would wrap are cut, as PM2 does.
@@ -89,7 +99,7 @@ impl Console {
 
     /// `[PM2][Module] …`
     pub(crate) fn module(&self, text: impl Display) {
-        if !self.quiet {
+        if !self.quiet.get() {
             let prefix = self.brush.bold(self.brush.green("[PM2][Module] "));
             self.put(format_args!("{prefix}{text}\n"));
         }
@@ -97,7 +107,7 @@ impl Console {
 
     /// `[PM2][Module][ERROR] …` on standard error.
     pub(crate) fn module_error(&self, text: impl Display) {
-        if !self.quiet {
+        if !self.quiet.get() {
             let prefix = self.err_brush.red("[PM2][Module][ERROR] ");
             self.put_err(format_args!("{prefix}{text}\n"));
         }

@@ -1,7 +1,7 @@
 //! Everything a verb may look at: what was typed, who calls, where the home is.
 
 use crate::LinkStore;
-use crate::args::Typed;
+use crate::args::{Typed, Verb};
 use crate::client::{CallError, Client, ConnectError, spawn_daemon};
 use crate::console::Console;
 use crate::failure::Failure;
@@ -47,9 +47,18 @@ impl<'c> Context<'c> {
             .then(os::users::current)
             .flatten()
             .map(|user| user.home);
-        let home = Home::resolve(|name| std::env::var(name).ok(), &cwd, user_home.as_deref());
-        let discreet =
-            var("PM2_DISCRETE_MODE").is_some() || var("PM2_SILENT").is_some() || typed.on("silent");
+        let mut home = Home::resolve(|name| std::env::var(name).ok(), &cwd, user_home.as_deref());
+        let development = typed.verb == Some(Verb::Dev);
+        if development && var("PM2_HOME").is_none() && var("OVER_HOME").is_none() {
+            // Not among what runs for good.
+            home = Home::at(&home.root.with_file_name(".pm2-dev"), |name| {
+                std::env::var(name).ok()
+            });
+        }
+        let discreet = var("PM2_DISCRETE_MODE").is_some()
+            || var("PM2_SILENT").is_some()
+            || typed.on("silent")
+            || matches!(typed.verb, Some(Verb::Runtime | Verb::Dev));
         Ok(Context {
             program,
             typed,

@@ -12,6 +12,7 @@ mod client;
 mod console;
 mod context;
 mod failure;
+mod foreground;
 mod home;
 mod module_conf;
 mod modules;
@@ -24,7 +25,7 @@ mod targets;
 mod tui;
 mod verbs;
 
-use args::{ParseError, Typed, command_help, parse, program_help, usage, verb_like};
+use args::{Given, ParseError, Typed, Verb, command_help, parse, program_help, usage, verb_like};
 use console::Console;
 use context::Context;
 use std::ffi::OsString;
@@ -92,7 +93,10 @@ pub struct LinkChoice {
 pub fn main(argv: impl IntoIterator<Item = OsString>, links: &dyn LinkStore) -> ExitCode {
     let mut argv = argv.into_iter().map(|arg| arg.to_string_lossy().into_owned());
     let program = program_name(argv.next().as_deref().unwrap_or("pilothouse"));
-    let argv: Vec<String> = argv.collect();
+    let mut argv: Vec<String> = argv.collect();
+    if let Some(verb) = verb_of(program) {
+        argv.insert(0, verb.to_owned());
+    }
     let console = console_for(&argv);
     let code = match parse(&argv) {
         Ok(typed) => dispatch(program, typed, &console, links),
@@ -102,7 +106,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>, links: &dyn LinkStore) -> 
     code
 }
 
-fn dispatch(program: &'static str, typed: Typed, console: &Console, links: &dyn LinkStore) -> ExitCode {
+fn dispatch(program: &'static str, mut typed: Typed, console: &Console, links: &dyn LinkStore) -> ExitCode {
     if typed.on("version") {
         console.put(format_args!("{}\n", version(program)));
         return ExitCode::SUCCESS;
@@ -119,11 +123,40 @@ fn dispatch(program: &'static str, typed: Typed, console: &Console, links: &dyn 
         console.put(command_help(program, verb));
         return ExitCode::SUCCESS;
     }
+    match verb {
+        Verb::Runtime | Verb::Dev if typed.operands.is_empty() => {
+            console.put(command_help(program, verb));
+            return ExitCode::FAILURE;
+        }
+        Verb::Runtime => assume_container(&mut typed),
+        Verb::Dev => assume_development(&mut typed),
+        _ => {}
+    }
     let outcome = Context::new(program, typed, console, links).and_then(|context| verbs::run(verb, &context));
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(console),
     }
+}
+
+/// What a container's logs are for is on its output; files would only fill it up.
+fn assume_container(typed: &mut Typed) {
+    for file in ["output", "error"] {
+        typed.assume(file, Given::Text("/dev/null".into()));
+    }
+}
+
+/// An app that is being written is restarted at each change, and not at once when it fails.
+fn assume_development(typed: &mut Typed) {
+    typed.assume("restart-delay", Given::Text("1000".into()));
+    let ignored = typed.text("ignore").unwrap_or_default().to_owned();
+    let ignored: Vec<&str> = ignored
+        .split(',')
+        .chain(["node_modules"])
+        .filter(|name| !name.is_empty())
+        .collect();
+    typed.assume("ignore-watch", Given::Text(ignored.join(" ")));
+    typed.assume("watch", Given::On);
 }
 
 /// The command line makes no sense.
@@ -147,7 +180,7 @@ fn mistaken(program: &str, error: &ParseError, console: &Console) -> ExitCode {
 
 fn version(program: &str) -> String {
     match program {
-        "pm2" => pm2::COMPAT_VERSION.to_owned(),
+        "pm2" | "pm2-runtime" | "pm2-docker" | "pm2-dev" => pm2::COMPAT_VERSION.to_owned(),
         _ => format!("{} (pm2 {})", env!("CARGO_PKG_VERSION"), pm2::COMPAT_VERSION),
     }
 }
@@ -156,8 +189,20 @@ fn version(program: &str) -> String {
 fn program_name(argv0: &str) -> &'static str {
     match Path::new(argv0).file_name().and_then(|name| name.to_str()) {
         Some("pm2") => "pm2",
+        Some("pm2-runtime") => "pm2-runtime",
+        Some("pm2-docker") => "pm2-docker",
+        Some("pm2-dev") => "pm2-dev",
         Some("ph") => "ph",
         _ => "pilothouse",
+    }
+}
+
+/// The verb that a name of the program stands for.
+fn verb_of(program: &str) -> Option<&'static str> {
+    match program {
+        "pm2-runtime" | "pm2-docker" => Some("runtime"),
+        "pm2-dev" => Some("dev"),
+        _ => None,
     }
 }
 

@@ -52,6 +52,11 @@ impl Bus {
         });
     }
 
+    /// Whether every client has been sent all there was for it.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.clients.iter().all(|client| client.outbox.is_empty())
+    }
+
     /// Whether anybody listens: if not, nothing need be encoded.
     pub(crate) fn has_listeners(&self) -> bool {
         !self.clients.is_empty()

@@ -1,12 +1,19 @@
 //! The end of the daemon, on purpose: dump, stop everything, tidy up, tell the keeper.
 
-use keeper::protocol::Request;
-use supervisor::{Command, Input};
+use std::time::Duration;
 
+use keeper::protocol::Request;
+use supervisor::{Command, Input, Mono};
+
+use crate::clock;
 use crate::event::Event;
 use crate::journal::Level;
 use crate::methods::agent::GOOD_BYE;
 use crate::owner::{Daemon, Then};
+
+/// Time for what apps wrote last to reach files and listeners. A descendant that outlives its app may hold a pipe for ever.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// How far the end has come.
 #[derive(Debug)]
@@ -15,6 +22,8 @@ pub(crate) struct Ending {
     stopping: bool,
     /// The agent is still saying good-bye.
     agent: bool,
+    /// Until when the last words of apps are waited for.
+    words_until: Option<Mono>,
     /// Who asked by killMe, to be told by a signal.
     caller: Option<u32>,
     /// All is done: the loop may return.
@@ -79,13 +88,15 @@ impl Daemon {
         self.ending = Some(Ending {
             stopping: !ids.is_empty(),
             agent: waits_for_agent,
+            words_until: None,
             caller,
             done: false,
         });
         if !ids.is_empty() {
             let job = self.jobs.open(Then::End);
             for id in ids {
-                self.command_for(job, id, Command::Delete(id));
+                // Not deleted: what they still say would be nobody's.
+                self.command_for(job, id, Command::Stop(id));
             }
         }
     }
@@ -95,6 +106,23 @@ impl Daemon {
         if let Some(ending) = &mut self.ending {
             ending.stopping = false;
         }
+    }
+
+    /// Whether only the last steps are left: everything has stopped, and what was said last has been heard, or took too long.
+    pub(crate) fn can_end(&mut self) -> bool {
+        let heard = self.lives.values().all(|life| life.open_streams == 0) && self.bus.is_flushed();
+        let Some(ending) = self.ending.as_mut().filter(|ending| ending.waits_for_nothing()) else {
+            return false;
+        };
+        let now = clock::now().mono;
+        let until = *ending.words_until.get_or_insert(now.after(LAST_WORDS));
+        heard || until <= now
+    }
+
+    /// When to look again whether the last words were heard; nobody tells when a client has read.
+    pub(crate) fn next_look_at_end(&self) -> Option<Mono> {
+        let ending = self.ending.as_ref().filter(|ending| ending.waits_for_nothing())?;
+        ending.words_until.map(|_| clock::now().mono.after(LOOK))
     }
 
     /// The last steps.

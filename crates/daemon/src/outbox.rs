@@ -70,6 +70,11 @@ impl Outbox {
         self.frames.send(frame).map_err(|_| Refused::Gone)
     }
 
+    /// Nothing waits to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.queued.load(Ordering::Relaxed) == 0
+    }
+
     /// Frames that were lost because the client reads too slowly.
     pub(crate) fn lost(&self) -> u64 {
         self.state.lost.load(Ordering::Relaxed)

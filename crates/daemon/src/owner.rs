@@ -208,6 +208,7 @@ impl Daemon {
             self.agent.next_line(),
             self.watching.next_due(),
             self.next_cluster_wake(),
+            self.next_look_at_end(),
         ]
         .into_iter()
         .flatten()
@@ -246,7 +247,7 @@ impl Daemon {
                 break;
             }
         }
-        if self.ending.as_ref().is_some_and(Ending::waits_for_nothing) {
+        if self.can_end() {
             self.end_now();
         }
     }

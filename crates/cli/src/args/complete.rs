@@ -1,6 +1,7 @@
 //! Completion in the shell, made from the table.
 
-use super::table::{GLOBAL, Names, Opt, VERBS, find};
+use super::options::{GLOBAL, Opt};
+use super::table::{Names, VERBS, find};
 
 /// What can stand where the cursor is. `words` are the words before it, the program's name first, `partial` the one under
 /// it; `apps` is asked only where names of apps can stand.

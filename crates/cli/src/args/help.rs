@@ -1,7 +1,8 @@
 //! Help, made from the table.
 
 use super::Verb;
-use super::table::{Entry, GLOBAL, Opt, Takes, VERBS};
+use super::options::{GLOBAL, Opt, Takes};
+use super::table::{Entry, VERBS};
 use std::fmt::Write as _;
 
 /// The short text for a call without arguments or with an unknown verb.

@@ -10,7 +10,7 @@ mod table;
 
 pub(crate) use complete::{candidates, snippet};
 pub(crate) use help::{command_help, program_help, usage};
-pub(crate) use parse::{ParseError, Typed, parse};
+pub(crate) use parse::{Given, ParseError, Typed, parse};
 pub(crate) use suggest::{nearest, verb_like};
 
 /// Every verb by its meaning; names and aliases are in the table.
@@ -25,6 +25,8 @@ pub(crate) enum Verb {
     StartOrReload,
     Scale,
     Serve,
+    Runtime,
+    Dev,
     Install,
     Uninstall,
     ModuleGenerate,

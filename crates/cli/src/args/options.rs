@@ -252,6 +252,34 @@ pub(super) const TRIGGER: &[Opt] = &[value(
 
 pub(super) const SLIST: &[Opt] = &[switch(Some('t'), "tree", "print them as a tree")];
 
+pub(super) const RUNTIME: &[Opt] = &[
+    switch(None, "raw", "lines as they are (the default)"),
+    switch(None, "formatted", "each line behind the app's id and name"),
+    switch(None, "format", "key=value pairs"),
+    switch(None, "json", "one JSON object per line, events too"),
+    value(None, "delay", "seconds", "wait before the start"),
+    switch(None, "no-auto-exit", "stay when no app is left"),
+    maybe(None, "secret", "key", "secret key of the hub"),
+    maybe(None, "public", "key", "public key of the hub"),
+    maybe(None, "machine-name", "name", "name of this machine at the hub"),
+    maybe(None, "web", "port", "accepted, without effect"),
+];
+
+pub(super) const DEV: &[Opt] = &[
+    switch(None, "raw", "lines as they are"),
+    switch(None, "timestamp", "put the time before each line"),
+    maybe(
+        None,
+        "ignore",
+        "files",
+        "files whose changes mean nothing, separated by commas",
+    ),
+    maybe(None, "post-exec", "command", "run this after each restart"),
+    switch(None, "silent-exec", "do not show what that command writes"),
+    switch(None, "test-mode", "start in the background and end"),
+    switch(None, "auto-exit", "end when no app is left"),
+];
+
 pub(super) const INSTALL: &[Opt] = &[
     switch(None, "tarball", "it is a tarball that package made"),
     switch(None, "install", "install what a tarball's package asks for"),

@@ -1,7 +1,8 @@
 //! From argv to what was typed.
 
 use super::Verb;
-use super::table::{Entry, GLOBAL, Opt, Takes, find};
+use super::options::{GLOBAL, Opt, Takes};
+use super::table::{Entry, find};
 use thiserror::Error;
 
 /// A command line that can't be understood. The texts of the first three are PM2's; scripts look for them.
@@ -63,6 +64,13 @@ impl Typed {
         self.get(long) == Some(&Given::Off)
     }
 
+    /// Takes an option as given unless it was.
+    pub(crate) fn assume(&mut self, long: &'static str, given: Given) {
+        if self.get(long).is_none() {
+            self.given.push((long, given));
+        }
+    }
+
     /// The text of an option, if it was given with one.
     pub(crate) fn text(&self, long: &str) -> Option<&str> {
         match self.get(long) {
@@ -104,7 +112,11 @@ pub(crate) fn parse(argv: &[String]) -> Result<Typed, ParseError> {
             typed.operands.push(word);
             continue;
         }
-        let option = lookup(&word, own).ok_or_else(|| ParseError::UnknownOption(word.clone()))?;
+        let option = match lookup(&word, own) {
+            Some(option) => option,
+            None if entry.is_some_and(|entry| entry.lenient) => continue,
+            None => return Err(ParseError::UnknownOption(word)),
+        };
         let (name, given) = match option.takes {
             Takes::Nothing => match option.long.strip_prefix("no-") {
                 Some(name) => (name, Given::Off),

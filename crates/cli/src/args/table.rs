@@ -1,8 +1,8 @@
 //! The one table of verbs and options. Parser, help and completion are made from it, so they can't disagree.
 
 use super::Verb;
-use super::options::{APPLY, DRY, INSTALL, JSON, LINK, LOGS, PUBLISH, SERVE, SLIST, TRIGGER};
-pub(crate) use super::options::{GLOBAL, Opt, Takes};
+use super::options::Opt;
+use super::options::{APPLY, DEV, DRY, INSTALL, JSON, LINK, LOGS, PUBLISH, RUNTIME, SERVE, SLIST, TRIGGER};
 
 /// What a verb's operands name, for completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) complete: Names,
     /// Any operand is an error.
     pub(crate) strict: bool,
+    /// Unknown options are passed over.
+    pub(crate) lenient: bool,
 }
 
 impl Entry {
@@ -60,6 +62,7 @@ const fn verb(
         options: &[],
         complete,
         strict: false,
+        lenient: false,
     }
 }
 
@@ -70,6 +73,11 @@ const fn with(mut entry: Entry, options: &'static [Opt]) -> Entry {
 
 const fn strict(mut entry: Entry) -> Entry {
     entry.strict = true;
+    entry
+}
+
+const fn lenient(mut entry: Entry) -> Entry {
+    entry.lenient = true;
     entry
 }
 
@@ -130,6 +138,26 @@ pub(crate) const VERBS: &[Entry] = &[
         "<app_name> <number>",
         "run n instances, or +n more",
         Names::Apps,
+    ),
+    with(
+        lenient(verb(
+            Verb::Runtime,
+            &["runtime"],
+            "[start] [script|file]",
+            "run apps in the foreground, as the main process of a container; also called as pm2-runtime",
+            Names::Files,
+        )),
+        RUNTIME,
+    ),
+    with(
+        lenient(verb(
+            Verb::Dev,
+            &["dev"],
+            "[start] [script|file]",
+            "run apps in the foreground, restarted when a file changes; also called as pm2-dev",
+            Names::Files,
+        )),
+        DEV,
     ),
     with(
         verb(

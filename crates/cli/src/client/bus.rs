@@ -2,8 +2,10 @@
 
 use pm2::axon::Decoder;
 use pm2::bus::Message;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +17,19 @@ pub(crate) struct Bus {
     decoder: Decoder,
     ready: VecDeque<Message>,
     pause: Duration,
+}
+
+/// What came of listening.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Heard {
+    /// A message.
+    Message(Message),
+    /// The other descriptor has something to say.
+    Other,
+    /// Nothing, for as long as was waited.
+    Nothing,
+    /// The connection is lost; it is made anew with the next call.
+    Lost,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -50,11 +65,69 @@ impl Bus {
             }
             return None;
         };
-        let mut buffer = [0; 64 * 1024];
-        let outcome = stream
-            .set_read_timeout(Some(patience))
-            .and_then(|()| stream.read(&mut buffer));
+        let outcome = stream.set_read_timeout(Some(patience));
         match outcome {
+            Ok(()) => self.read(),
+            Err(_) => self.stream = None,
+        }
+        self.ready.pop_front()
+    }
+
+    /// The next message, unless `other` can be read before it comes. Nothing is waited for but these two and time.
+    pub(crate) fn hear(&mut self, other: BorrowedFd<'_>, patience: Duration) -> Heard {
+        if let Some(message) = self.ready.pop_front() {
+            return Heard::Message(message);
+        }
+        let patience = match &self.stream {
+            Some(_) => patience,
+            None => self.pause.min(patience),
+        };
+        let timeout = Timespec {
+            tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(patience.subsec_nanos()),
+        };
+        let mut polls = vec![PollFd::from_borrowed_fd(other, PollFlags::IN)];
+        polls.extend(
+            self.stream
+                .iter()
+                .map(|stream| PollFd::new(stream, PollFlags::IN)),
+        );
+        if poll(&mut polls, Some(&timeout)).is_err() {
+            // Interrupted; whoever calls comes back.
+            return Heard::Nothing;
+        }
+        let fired = |at: usize| polls.get(at).is_some_and(|poll| !poll.revents().is_empty());
+        if fired(0) {
+            return Heard::Other;
+        }
+        let readable = fired(1);
+        drop(polls);
+        match &self.stream {
+            None => {
+                let _ = self.next(Duration::ZERO);
+                if self.stream.is_some() {
+                    Heard::Nothing
+                } else {
+                    Heard::Lost
+                }
+            }
+            Some(_) if readable => {
+                self.read();
+                match (self.ready.pop_front(), &self.stream) {
+                    (Some(message), _) => Heard::Message(message),
+                    (None, None) => Heard::Lost,
+                    (None, Some(_)) => Heard::Nothing,
+                }
+            }
+            Some(_) => Heard::Nothing,
+        }
+    }
+
+    /// Reads once, and takes what is whole.
+    fn read(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut buffer = [0; 64 * 1024];
+        match stream.read(&mut buffer) {
             Ok(0) => self.stream = None,
             Ok(n) => {
                 self.decoder.push(&buffer[..n]);
@@ -76,7 +149,6 @@ impl Bus {
                 ) => {}
             Err(_) => self.stream = None,
         }
-        self.ready.pop_front()
     }
 }
 

@@ -4,7 +4,7 @@
 mod bus;
 mod spawn;
 
-pub(crate) use bus::Bus;
+pub(crate) use bus::{Bus, Heard};
 pub(crate) use spawn::{SpawnError, spawn_daemon};
 
 use pm2::axon::{Arg, AxonError, Decoder};

@@ -184,10 +184,15 @@ pub(crate) fn chosen<'a>(context: &Context<'_>, apps: &'a [Object]) -> Vec<&'a O
 fn with_options(context: &Context<'_>, raw: &Object) -> Result<Object, Failure> {
     let mut app = raw.clone();
     let typed = super::options(&context.typed, &context.cwd)?;
+    // What development mode assumes gives way to what the file says.
+    let assumed = context.typed.verb == Some(crate::args::Verb::Dev);
     for key in ["watch", "ignore_watch", "uid", "gid"] {
-        if let Some(value) = typed.get(key) {
+        if let (Some(value), false) = (typed.get(key), assumed && app.contains_key(key)) {
             app.insert(key.into(), value.clone());
         }
+    }
+    if let (Some(delay), true) = (typed.get("restart_delay"), assumed) {
+        app.entry("restart_delay").or_insert_with(|| delay.clone());
     }
     if let Some(count) = context
         .typed

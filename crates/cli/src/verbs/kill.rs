@@ -61,7 +61,7 @@ pub(crate) fn kill(context: &Context<'_>) -> Result<Then, Failure> {
 }
 
 /// The next command must not meet a daemon or a keeper that is about to go.
-fn ended(context: &Context<'_>, daemon: Option<u32>) -> bool {
+pub(crate) fn ended(context: &Context<'_>, daemon: Option<u32>) -> bool {
     let keeper_is_gone = || {
         !context.home.keeper_lock.exists()
             || !matches!(FileLock::try_exclusive(&context.home.keeper_lock), Ok(None))

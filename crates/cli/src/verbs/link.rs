@@ -39,6 +39,24 @@ pub(crate) fn link(context: &Context<'_>) -> Result<Then, Failure> {
     }
 }
 
+/// Links with keys that were given otherwise than as operands.
+pub(crate) fn with_keys(
+    context: &Context<'_>,
+    secret: String,
+    public: String,
+    name: Option<String>,
+) -> Result<Then, Failure> {
+    begin(
+        context,
+        LinkTyped {
+            secret: Some(secret),
+            public: Some(public),
+            name,
+            info_node: None,
+        },
+    )
+}
+
 /// Stores the link, starts the agent and waits for the hub's word.
 fn begin(context: &Context<'_>, mut typed: LinkTyped) -> Result<Then, Failure> {
     let console = context.console;

@@ -10,8 +10,8 @@ mod env;
 mod examples;
 mod flush;
 mod init;
-mod kill;
-mod link;
+pub(crate) mod kill;
+pub(crate) mod link;
 mod link_inspect;
 mod list;
 mod logs;
@@ -22,7 +22,7 @@ mod report;
 mod scale;
 mod serve;
 mod signal;
-mod start;
+pub(crate) mod start;
 mod startup;
 mod sysinfo;
 mod trigger;
@@ -51,6 +51,8 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Delete => act::delete(context),
         Verb::Reload => reload::reload(context),
         Verb::Scale => scale::scale(context),
+        Verb::Runtime => return crate::foreground::runtime(context),
+        Verb::Dev => return crate::foreground::dev(context),
         Verb::Install => crate::modules::install(context),
         Verb::Uninstall => crate::modules::uninstall(context),
         Verb::ModuleGenerate => crate::modules::generate(context),
@@ -111,7 +113,7 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Then::Done => {}
     }
     if context.typed.off("daemon") && verb != Verb::Kill {
-        logs::foreground(context)?;
+        return crate::foreground::stay(context);
     }
     Ok(0)
 }

@@ -24,14 +24,23 @@ pub(crate) fn start(context: &Context<'_>) -> Result<Then, Failure> {
     } else {
         &context.typed.operands
     };
-    let mut client = context.client()?;
+    start_targets(context, &mut context.client()?, targets)?;
+    Ok(Then::List)
+}
+
+/// Starts what each of the targets names.
+pub(crate) fn start_targets(
+    context: &Context<'_>,
+    client: &mut Client,
+    targets: &[String],
+) -> Result<(), Failure> {
     for target in targets {
         match config_source(target) {
-            Some(source) => act_on_file(context, &mut client, Action::Restart, &source)?,
-            None => one(context, &mut client, target)?,
+            Some(source) => act_on_file(context, client, Action::Restart, &source)?,
+            None => one(context, client, target)?,
         }
     }
-    Ok(Then::List)
+    Ok(())
 }
 
 /// startOrRestart, startOrReload.

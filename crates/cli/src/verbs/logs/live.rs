@@ -16,13 +16,13 @@ use crate::home::now_ms;
 /// How long the bus is waited for before the reader's presence is looked at.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Until nobody reads any more, or `ended` says so.
-pub(super) fn follow(context: &Context<'_>, wish: &Wish, bus: &mut Bus, ended: impl Fn() -> bool) {
+/// Until nobody reads any more.
+pub(super) fn follow(context: &Context<'_>, wish: &Wish, bus: &mut Bus) {
     let console = context.console;
     let zone = TimeZone::system();
     let mut longest = 0;
     console.flush();
-    while !console.closed() && !ended() {
+    while !console.closed() {
         let Some(message) = bus.next(TICK) else { continue };
         show(console, wish, &zone, &mut longest, &message);
         console.flush();

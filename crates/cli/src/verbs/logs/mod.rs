@@ -5,17 +5,12 @@ mod moment;
 mod past;
 mod wish;
 
-use pm2::dates::Pattern;
-
 use self::live::follow;
 use self::wish::{Target, Wish};
 use super::Then;
 use crate::client::Bus;
 use crate::context::Context;
 use crate::failure::Failure;
-
-const SIGINT: i32 = 2;
-const SIGTERM: i32 = 15;
 
 const LOG_FIELDS: &[&str] = &[
     "namespace",
@@ -53,7 +48,7 @@ pub(crate) fn logs(context: &Context<'_>) -> Result<Then, Failure> {
         past::tail(context, &wish, target, &list);
     }
     if let Some(bus) = &mut bus {
-        follow(context, &wish, bus, || false);
+        follow(context, &wish, bus);
     }
     Ok(Then::Done)
 }
@@ -64,20 +59,6 @@ pub(crate) fn attach(context: &Context<'_>) -> Result<(), Failure> {
     wish.target = Target::Ids(context.acted_on.borrow().clone());
     let path = &context.home.pub_sock;
     let mut bus = Bus::connect(path).map_err(Failure::file("listening to", path))?;
-    follow(context, &wish, &mut bus, || false);
-    Ok(())
-}
-
-/// `--no-daemon`: streams all logs until a signal comes, then ends everything.
-pub(crate) fn foreground(context: &Context<'_>) -> Result<(), Failure> {
-    let mut wish = Wish::new(context, "all")?;
-    wish.timestamp = Some(Pattern::new("HH:mm:ss"));
-    let path = &context.home.pub_sock;
-    let mut bus = Bus::connect(path).map_err(Failure::file("listening to", path))?;
-    let signals = os::signal::SignalFd::new(&[SIGINT, SIGTERM])
-        .map_err(Failure::file("waiting for signals in", "this process"))?;
-    // An error of the descriptor ends it too: without it nothing else would.
-    follow(context, &wish, &mut bus, || !matches!(signals.next(), Ok(None)));
-    super::kill::kill(context)?;
+    follow(context, &wish, &mut bus);
     Ok(())
 }
