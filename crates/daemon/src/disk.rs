@@ -59,7 +59,7 @@ impl Disk {
         let (jobs, inbox) = sync_channel(QUEUE);
         std::thread::Builder::new()
             .name("disk".into())
-            .stack_size(256 * 1024)
+            .stack_size(1024 * 1024)
             .spawn({
                 let mut log = OwnLog::new(log.to_owned());
                 move || work(&inbox, &mut log)

@@ -50,7 +50,8 @@ impl Daemon {
             ExecMode::Cluster => "cluster",
             ExecMode::Fork => "fork",
         };
-        let parts = WorkerParts::of(&app.env, &mut self.cluster, &self.preload);
+        let mut parts = WorkerParts::of(&app.env, &mut self.cluster, &self.preload);
+        self.preload.add_monitor(&app.env, &mut parts);
         let given = self
             .app_sockets
             .give(&group_of(&app.env), &app.env, &mut self.keeper);

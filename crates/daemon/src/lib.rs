@@ -39,6 +39,7 @@ mod observation;
 mod outbox;
 mod own_log;
 mod owner;
+mod preload;
 mod pump;
 mod record;
 mod reloading;

@@ -15,7 +15,7 @@ use node::internal::Internal;
 use supervisor::{Goal, Incarnation, Input, Mono, Phase, ProcId};
 
 pub(crate) use self::accepting::Listening;
-pub(crate) use self::spawning::{Preload, WorkerParts};
+pub(crate) use self::spawning::WorkerParts;
 use crate::child_channel::ChildChannel;
 use crate::clock;
 use crate::owner::Daemon;

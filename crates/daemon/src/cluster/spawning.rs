@@ -1,47 +1,16 @@
 //! What a process needs to be a cluster worker.
 
 use std::ffi::OsString;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use node::cluster::{Policy, SCHEDULING_POLICY, UNIQUE_ID};
 use pm2::env::{ExecMode, Pm2Env};
 
 use super::Cluster;
+use crate::preload::{Preload, can_preload};
 
 /// Node's own, where no other port is said.
 const INSPECTOR_PORT: u16 = 9229;
-/// An app's own variable that keeps the preload away from it.
-const PRELOAD_SWITCH: &str = "PILOTHOUSE_PRELOAD";
-
-/// The file with [`node::PRELOAD`].
-#[derive(Clone, Debug)]
-pub(crate) struct Preload {
-    path: PathBuf,
-}
-
-impl Preload {
-    /// Its place in a home. The name says which release it belongs to: workers of an older one may load theirs once more.
-    pub(crate) fn of_home(home: &Path) -> Self {
-        let name = format!("worker-{}.cjs", env!("CARGO_PKG_VERSION"));
-        Self {
-            path: home.join("preload").join(name),
-        }
-    }
-
-    /// Make sure that it is there.
-    pub(crate) fn write(&self) -> io::Result<()> {
-        if std::fs::read(&self.path).is_ok_and(|text| text == node::PRELOAD.as_bytes()) {
-            return Ok(());
-        }
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(folder)?;
-        let draft = self.path.with_extension("new");
-        std::fs::write(&draft, node::PRELOAD)?;
-        std::fs::rename(draft, &self.path)
-    }
-}
-
 /// What is added to a command line and an environment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct WorkerParts {
@@ -59,19 +28,9 @@ impl WorkerParts {
         }
         let number = cluster.primary.take_number();
         // Without it a worker serves all the same.
-        let preload = Some(preload).filter(|preload| wants_preload(env) && preload.write().is_ok());
-        parts(env, number, preload.map(|preload| preload.path.as_path()))
+        let script = can_preload(env).then(|| preload.worker()).flatten();
+        parts(env, number, script.as_deref())
     }
-}
-
-/// Only Node can load it, it must be readable for the app's user, and the app may refuse it.
-fn wants_preload(env: &Pm2Env) -> bool {
-    let program = Path::new(env.interpreter())
-        .file_name()
-        .and_then(|name| name.to_str());
-    program.is_some_and(|name| name.starts_with("node"))
-        && env.text(PRELOAD_SWITCH) != Some("off")
-        && env.uid().is_none()
 }
 
 fn parts(env: &Pm2Env, number: u64, preload: Option<&Path>) -> WorkerParts {
@@ -140,31 +99,6 @@ mod tests {
         let parts = parts(&env, 3, Some(Path::new("/p.cjs")));
         assert_eq!(parts.args, ["--require", "/p.cjs", "--inspect-port=9232"]);
         assert_eq!(parts.vars, ["NODE_UNIQUE_ID=3"]);
-    }
-
-    #[test]
-    fn the_preload_is_for_node_and_can_be_refused() {
-        let app = |fields: serde_json::Value| env(fields);
-        assert!(wants_preload(&app(
-            json!({ "exec_interpreter": "/usr/bin/node20" })
-        )));
-        for other in [
-            json!({ "exec_interpreter": "bun" }),
-            json!({ "exec_interpreter": "node", "PILOTHOUSE_PRELOAD": "off" }),
-            json!({ "exec_interpreter": "node", "uid": "www-data" }),
-        ] {
-            assert!(!wants_preload(&app(other)));
-        }
-    }
-
-    #[test]
-    fn the_file_is_made_and_mended() {
-        let dir = tempfile::tempdir().unwrap();
-        let preload = Preload::of_home(dir.path());
-        preload.write().unwrap();
-        std::fs::write(&preload.path, "spoilt").unwrap();
-        preload.write().unwrap();
-        assert_eq!(std::fs::read_to_string(&preload.path).unwrap(), node::PRELOAD);
     }
 
     #[test]
