@@ -106,6 +106,15 @@ pub(crate) enum Event {
         /// When the latest change was made, ms since the epoch.
         changed_at_ms: i64,
     },
+    /// What the repository of an app says.
+    Versioning {
+        /// Which process.
+        id: ProcId,
+        /// Which life asked.
+        incarnation: Incarnation,
+        /// The facts, if there is a repository.
+        versioning: Option<serde_json::Value>,
+    },
     /// A time of day that was asked for has come, or the clock was set.
     Alarm {
         /// It was set: all times are to be reckoned anew.

@@ -45,6 +45,7 @@ impl Daemon {
         let Some(app) = self.apps.get(&id) else { return };
         let label = format!("{}:{}", app.env.name(), id.0);
         self.look_up_versions(id, incarnation);
+        self.look_up_versioning(id, incarnation);
         let Some(app) = self.apps.get(&id) else { return };
         let mode = match app.env.exec_mode() {
             ExecMode::Cluster => "cluster",
@@ -240,10 +241,16 @@ fn is_transient(errno: i32) -> bool {
     TRANSIENT.contains(&rustix::io::Errno::from_raw_os_error(errno))
 }
 
+/// Node's own source maps: stacks tell the lines that were written, not those that were made of them.
+const SOURCE_MAPS: &str = "--enable-source-maps";
+
 /// What the keeper is to execute.
 fn spec_of(env: &Pm2Env, parts: WorkerParts, given: &Given) -> Result<SpawnSpec, String> {
     let mut program = program_of(env)?;
     program.argv.splice(1..1, parts.args);
+    if env.wants_source_maps() {
+        program.argv.insert(1, SOURCE_MAPS.into());
+    }
     program.env.extend(parts.vars);
     let sockets = given.fds.len();
     if sockets > 0 {
@@ -346,7 +353,10 @@ mod tests {
             "pm_cwd": "/a", "PORT": 80, "env": { "PORT": 80 },
         })), WorkerParts::default(), &Given::default())
         .unwrap();
-        assert_eq!(spec.program.argv, ["node", "--harmony", "/a/app.js", "x y"]);
+        assert_eq!(
+            spec.program.argv,
+            ["node", "--enable-source-maps", "--harmony", "/a/app.js", "x y"]
+        );
         assert_eq!(spec.program.cwd, std::path::Path::new("/a"));
         assert!(
             spec.program.env.contains(&"PORT=80".into())

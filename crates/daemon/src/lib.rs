@@ -50,6 +50,7 @@ mod settings;
 mod sockets;
 mod stdin;
 mod tree;
+mod versioning;
 mod versions;
 mod watch;
 mod watched;

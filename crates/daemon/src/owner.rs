@@ -157,6 +157,11 @@ impl Daemon {
                 path,
                 changed_at_ms,
             } => self.on_file_changed(watch, path, changed_at_ms),
+            Event::Versioning {
+                id,
+                incarnation,
+                versioning,
+            } => self.told_versioning(id, incarnation, versioning),
             Event::Alarm { clock_was_set } => self.on_alarm(clock_was_set),
             Event::WatchTrouble { watch, text } => self.on_watch_trouble(watch, &text),
             Event::AgentSaidGoodBye => {
@@ -516,7 +521,7 @@ pub(crate) fn process_ref(env: &Pm2Env, id: ProcId) -> ProcessRef<'_> {
     ProcessRef {
         pm_id: Value::from(id.0),
         name: env.name(),
-        rev: None,
+        rev: env.revision(),
         namespace: env.namespace(),
     }
 }

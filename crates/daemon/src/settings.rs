@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) defaults: PolicyDefaults,
     /// PM2_WORKER_INTERVAL: how often memory limits are checked.
     pub(crate) worker_interval: Duration,
+    /// PM2_ENABLE_GIT_PARSING: repositories of apps are asked for their revision.
+    pub(crate) git_parsing: bool,
     /// PM2_PROCESS_INSTANCE_VAR.
     pub(crate) instance_var: Option<String>,
     /// PM2_LOG_DATE_FORMAT: the date before each line of the daemon's log; `None`: neither date nor `log:PM2` on the bus.
@@ -36,6 +38,7 @@ impl Settings {
         Self {
             defaults: PolicyDefaults::from_env(&env),
             worker_interval: Duration::from_millis(u64::from(worker)),
+            git_parsing: set("PM2_ENABLE_GIT_PARSING").as_deref() == Some("true"),
             instance_var: set("PM2_PROCESS_INSTANCE_VAR"),
             log_date,
             socket_owner: (number("PM2_SOCKET_USER"), number("PM2_SOCKET_GROUP")),

@@ -139,6 +139,27 @@ pub(crate) const VERBS: &[Entry] = &[
         "run n instances, or +n more",
         Names::Apps,
     ),
+    verb(
+        Verb::Pull,
+        &["pull"],
+        "<name> [commit_id]",
+        "the newest revision of the app's repository (or this one), then post_update and a reload",
+        Names::Apps,
+    ),
+    verb(
+        Verb::Backward,
+        &["backward"],
+        "<name>",
+        "one revision back, then a reload",
+        Names::Apps,
+    ),
+    verb(
+        Verb::Forward,
+        &["forward"],
+        "<name>",
+        "one revision on, then a reload",
+        Names::Apps,
+    ),
     with(
         lenient(verb(
             Verb::Runtime,

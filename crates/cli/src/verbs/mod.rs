@@ -17,6 +17,7 @@ mod list;
 mod logs;
 mod lookup;
 mod monitor;
+mod pull;
 mod reload;
 mod report;
 mod scale;
@@ -53,6 +54,9 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Scale => scale::scale(context),
         Verb::Runtime => return crate::foreground::runtime(context),
         Verb::Dev => return crate::foreground::dev(context),
+        Verb::Pull => pull::pull(context),
+        Verb::Backward => pull::backward(context),
+        Verb::Forward => pull::forward(context),
         Verb::Install => crate::modules::install(context),
         Verb::Uninstall => crate::modules::uninstall(context),
         Verb::ModuleGenerate => crate::modules::generate(context),

@@ -311,6 +311,18 @@ impl Pm2Env {
         self.text("unique_id").unwrap_or_default()
     }
 
+    /// Node is to map stacks to the sources: always, unless the app says otherwise.
+    pub fn wants_source_maps(&self) -> bool {
+        self.is_node()
+            && self.flag("disable_source_map_support") != Some(true)
+            && self.flag("source_map_support") != Some(false)
+    }
+
+    /// The revision of its repository, if that was looked up.
+    pub fn revision(&self) -> Option<&str> {
+        self.get("versioning")?.get("revision")?.as_str()
+    }
+
     /// Cron pattern of restarts; `0` means none.
     pub fn cron_restart(&self) -> Option<String> {
         self.get("cron_restart")
