@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod console;
 mod context;
+mod doctor;
 mod failure;
 mod foreground;
 mod home;

@@ -175,6 +175,17 @@ impl<'de> Visitor<'de> for EnvSeed<'_> {
 }
 
 impl Process {
+    /// As the daemon tells it.
+    pub(crate) fn as_json(&self) -> Value {
+        serde_json::json!({
+            "pid": self.pid,
+            "name": self.name,
+            "pm2_env": self.env.as_object(),
+            "pm_id": self.pm_id,
+            "monit": { "memory": self.memory, "cpu": self.cpu },
+        })
+    }
+
     pub(crate) fn status(&self) -> &str {
         self.env.status()
     }

@@ -36,6 +36,13 @@ pub(crate) fn command_help(program: &str, verb: Verb) -> String {
             out.push_str("\n  Options:\n\n");
             columns(&mut out, &options(entry.options));
         }
+        let examples = super::examples::of(verb);
+        if !examples.is_empty() {
+            out.push_str("\n  Examples:\n\n");
+            for example in examples {
+                let _ = writeln!(out, "    $ {program} {example}");
+            }
+        }
         let _ = write!(out, "\n  Options of all commands: {program} -h\n");
     }
     out

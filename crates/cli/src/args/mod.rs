@@ -2,7 +2,9 @@
 //! anywhere, values are taken blindly where they are required, the last one wins.
 
 mod complete;
+mod examples;
 mod help;
+mod man;
 mod options;
 mod parse;
 mod suggest;
@@ -10,6 +12,7 @@ mod table;
 
 pub(crate) use complete::{candidates, snippet};
 pub(crate) use help::{command_help, program_help, usage};
+pub(crate) use man::man_page;
 pub(crate) use parse::{Given, ParseError, Typed, parse};
 pub(crate) use suggest::{nearest, verb_like};
 
@@ -66,6 +69,7 @@ pub(crate) enum Verb {
     Apply,
     Validate,
     Schema,
+    Doctor,
     Set,
     Multiset,
     Unset,
@@ -73,6 +77,7 @@ pub(crate) enum Verb {
     Conf,
     Config,
     Init,
+    Man,
     Examples,
     Startup,
     Unstartup,

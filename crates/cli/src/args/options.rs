@@ -250,7 +250,10 @@ pub(super) const TRIGGER: &[Opt] = &[value(
     "wait this long for the answers, default 60: 4 is seconds, 4000ms milliseconds",
 )];
 
-pub(super) const SLIST: &[Opt] = &[switch(Some('t'), "tree", "print them as a tree")];
+pub(super) const SLIST: &[Opt] = &[
+    switch(Some('t'), "tree", "print them as a tree"),
+    switch(None, "json", "print JSON"),
+];
 
 pub(super) const RUNTIME: &[Opt] = &[
     switch(None, "raw", "lines as they are (the default)"),
@@ -310,4 +313,7 @@ pub(super) const APPLY: &[Opt] = &[
 
 pub(super) const DRY: &[Opt] = &[switch(None, "dry-run", "show what would be done, and do nothing")];
 
-pub(super) const LINK: &[Opt] = &[value(None, "info-node", "url", "address of the hub")];
+pub(super) const LINK: &[Opt] = &[
+    value(None, "info-node", "url", "address of the hub"),
+    switch(None, "json", "print what link info tells as JSON"),
+];

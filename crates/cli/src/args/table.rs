@@ -231,12 +231,15 @@ pub(crate) const VERBS: &[Entry] = &[
         ),
         SERVE,
     ),
-    verb(
-        Verb::List,
-        &["list", "ls", "l", "ps", "status"],
-        "",
-        "list all processes",
-        Names::Unknown,
+    with(
+        verb(
+            Verb::List,
+            &["list", "ls", "l", "ps", "status"],
+            "",
+            "list all processes",
+            Names::Unknown,
+        ),
+        JSON,
     ),
     verb(
         Verb::Jlist,
@@ -252,12 +255,15 @@ pub(crate) const VERBS: &[Entry] = &[
         "list all processes as a readable object",
         Names::Unknown,
     )),
-    verb(
-        Verb::Describe,
-        &["describe", "desc", "info", "show"],
-        "<name|id>",
-        "everything about a process",
-        Names::Apps,
+    with(
+        verb(
+            Verb::Describe,
+            &["describe", "desc", "info", "show"],
+            "<name|id>",
+            "everything about a process",
+            Names::Apps,
+        ),
+        JSON,
     ),
     with(
         verb(
@@ -283,15 +289,24 @@ pub(crate) const VERBS: &[Entry] = &[
         "open the log files anew",
         Names::Unknown,
     ),
-    verb(
-        Verb::Env,
-        &["env"],
-        "<id>",
-        "environment of a process",
-        Names::Unknown,
+    with(
+        verb(
+            Verb::Env,
+            &["env"],
+            "<id>",
+            "environment of a process",
+            Names::Unknown,
+        ),
+        JSON,
     ),
-    verb(Verb::Pid, &["pid"], "[name]", "pids, one a line", Names::Apps),
-    verb(Verb::Id, &["id"], "<name>", "ids of a name", Names::Apps),
+    with(
+        verb(Verb::Pid, &["pid"], "[name]", "pids, one a line", Names::Apps),
+        JSON,
+    ),
+    with(
+        verb(Verb::Id, &["id"], "<name>", "ids of a name", Names::Apps),
+        JSON,
+    ),
     verb(
         Verb::Reset,
         &["reset"],
@@ -457,6 +472,16 @@ pub(crate) const VERBS: &[Entry] = &[
         "print the JSON Schema of configuration files, for editors",
         Names::Unknown,
     ),
+    with(
+        verb(
+            Verb::Doctor,
+            &["doctor"],
+            "",
+            "look for what is wrong with home, daemon and host, and say what to do",
+            Names::Unknown,
+        ),
+        JSON,
+    ),
     verb(
         Verb::Set,
         &["set"],
@@ -504,6 +529,13 @@ pub(crate) const VERBS: &[Entry] = &[
         &["init", "ecosystem"],
         "[simple]",
         "write a first ecosystem.config.js",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::Man,
+        &["man"],
+        "",
+        "print the manual page, for: man -l -",
         Names::Unknown,
     ),
     verb(

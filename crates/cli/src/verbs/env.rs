@@ -63,6 +63,12 @@ pub(crate) fn env(context: &Context<'_>) -> Result<Then, Failure> {
     let shown = process.env.as_object().iter().filter(|(key, value)| {
         !OWN.contains(&key.as_str()) && !value.is_object() && !value.is_array() && !value.is_null()
     });
+    if context.typed.on("json") {
+        let object: pm2::Object = shown.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let object = serde_json::Value::Object(object);
+        context.console.put(format_args!("{object:#}\n"));
+        return Ok(Then::Done);
+    }
     for (key, value) in shown {
         context.console.say(format_args!(
             "{key}: {}",

@@ -1,6 +1,7 @@
-//! `examples`: how it is used, and `deepUpdate`.
+//! `examples` and `man`: how it is used; and `deepUpdate`.
 
 use super::Then;
+use crate::args::man_page;
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -48,6 +49,11 @@ pub(crate) fn examples(context: &Context<'_>) -> Result<Then, Failure> {
         }
     }
     console.say("");
+    Ok(Then::Done)
+}
+
+pub(crate) fn man(context: &Context<'_>) -> Result<Then, Failure> {
+    context.console.put(man_page(context.program));
     Ok(Then::Done)
 }
 

@@ -161,13 +161,30 @@ fn info(context: &Context<'_>) -> Result<Then, Failure> {
             .unwrap_or(Value::Null),
         None => Value::Null,
     };
-    context
-        .console
-        .say(info_text(&stored, &live).trim_end_matches('\n'));
+    if context.typed.on("json") {
+        let rows = info_rows(&stored, &live);
+        let key = |key: &str| key.to_lowercase().replace(" / ", "_").replace(' ', "_");
+        let object: Object = rows
+            .into_iter()
+            .map(|(name, value)| (key(name), value.into()))
+            .collect();
+        context.console.put(format_args!("{:#}\n", Value::Object(object)));
+    } else {
+        context
+            .console
+            .say(info_text(&stored, &live).trim_end_matches('\n'));
+    }
     Ok(Then::Done)
 }
 
 fn info_text(stored: &LinkChoice, live: &Value) -> String {
+    info_rows(stored, live)
+        .iter()
+        .map(|(key, value)| format!("{key:<16}: {value}\n"))
+        .collect()
+}
+
+fn info_rows(stored: &LinkChoice, live: &Value) -> [(&'static str, String); 9] {
     let text = |key: &str| live.get(key).and_then(Value::as_str);
     let connected = live.get("connected").and_then(Value::as_bool).unwrap_or(false);
     let state = match (text("state"), text("reason")) {
@@ -187,7 +204,7 @@ fn info_text(stored: &LinkChoice, live: &Value) -> String {
     };
     let count = |key: &str| live.get(key).and_then(Value::as_u64).unwrap_or(0);
     let lost = count("reports_dropped") + count("observations_lost") + count("log_lines_lost");
-    let rows = [
+    [
         (
             "Server name",
             text("machine_name").unwrap_or(&stored.machine_name).to_owned(),
@@ -217,10 +234,7 @@ fn info_text(stored: &LinkChoice, live: &Value) -> String {
             "Waiting / lost",
             format!("{} reports / {lost}", count("reports_waiting")),
         ),
-    ];
-    rows.iter()
-        .map(|(key, value)| format!("{key:<16}: {value}\n"))
-        .collect()
+    ]
 }
 
 fn stop(context: &Context<'_>) -> Result<Then, Failure> {

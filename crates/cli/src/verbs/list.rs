@@ -19,6 +19,11 @@ const REFRESH: Duration = Duration::from_millis(900);
 
 pub(crate) fn list(context: &Context<'_>) -> Result<Then, Failure> {
     let order = order(context);
+    if context.typed.on("json") {
+        jlist(context)?;
+        context.console.put("\n");
+        return Ok(Then::Done);
+    }
     let mut client = context.client()?;
     if !context.typed.on("watch") {
         print(context, &mut client, order)?;

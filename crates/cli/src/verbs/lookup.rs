@@ -25,6 +25,11 @@ pub(crate) fn describe(context: &Context<'_>) -> Result<Then, Failure> {
             .unwrap_or_default();
         return Err(Failure::Warning(format!("{target} doesn't exist{hint}")));
     }
+    if context.typed.on("json") {
+        let list: Vec<Value> = found.iter().map(|process| process.as_json()).collect();
+        context.console.put(format_args!("{:#}\n", Value::Array(list)));
+        return Ok(Then::Done);
+    }
     let local: Vec<(String, String)> = std::env::vars_os()
         .map(|(key, value)| {
             (
@@ -43,11 +48,16 @@ pub(crate) fn describe(context: &Context<'_>) -> Result<Then, Failure> {
 pub(crate) fn pid(context: &Context<'_>) -> Result<Then, Failure> {
     let list = context.client()?.list(Some(&[]))?;
     let wanted = context.typed.operands.first().filter(|name| *name != "all");
-    let pids: Vec<String> = list
+    let pids = list
         .iter()
         .filter(|p| wanted.is_none_or(|name| p.name == *name))
-        .map(|p| p.pid.to_string())
-        .collect();
+        .map(|p| p.pid);
+    if context.typed.on("json") {
+        let pids: Vec<Value> = pids.map(Value::from).collect();
+        context.console.put(format_args!("{}\n", Value::Array(pids)));
+        return Ok(Then::Done);
+    }
+    let pids: Vec<String> = pids.map(|pid| pid.to_string()).collect();
     // Nobody of that name is an empty line, as in PM2.
     context.console.say(pids.join("\n"));
     Ok(Then::Done)
@@ -61,7 +71,12 @@ pub(crate) fn id(context: &Context<'_>) -> Result<Then, Failure> {
         .filter(|p| p.name == *name)
         .map(|p| p.pm_id.into())
         .collect();
-    context.console.say(inspect(&Value::Array(ids), Options::CONSOLE));
+    let ids = Value::Array(ids);
+    if context.typed.on("json") {
+        context.console.put(format_args!("{ids}\n"));
+    } else {
+        context.console.say(inspect(&ids, Options::CONSOLE));
+    }
     Ok(Then::Done)
 }
 

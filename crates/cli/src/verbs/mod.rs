@@ -5,6 +5,7 @@ mod apply;
 mod attach;
 mod completion;
 mod conf;
+mod doctor;
 mod dump;
 mod env;
 mod examples;
@@ -95,6 +96,7 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Apply => apply::apply(context),
         Verb::Validate => validate::validate(context),
         Verb::Schema => validate::schema(context),
+        Verb::Doctor => doctor::doctor(context),
         Verb::Set => conf::set(context),
         Verb::Multiset => conf::multiset(context),
         Verb::Unset => conf::unset(context),
@@ -102,6 +104,7 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Conf => conf::all(context),
         Verb::Config => conf::config(context),
         Verb::Init => init::init(context),
+        Verb::Man => examples::man(context),
         Verb::Examples => examples::examples(context),
         Verb::DeepUpdate => examples::deep_update(context),
         Verb::Startup => startup::startup(context),

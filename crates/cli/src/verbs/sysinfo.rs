@@ -12,7 +12,9 @@ pub(crate) fn slist(context: &Context<'_>) -> Result<Then, Failure> {
     let metrics = context
         .client()?
         .ask(method::GET_SYSTEM_DATA, &(Object::new(),))?;
-    if context.typed.on("tree") {
+    if context.typed.on("json") {
+        context.console.put(format_args!("{metrics:#}\n"));
+    } else if context.typed.on("tree") {
         let mut out = String::new();
         tree(&metrics, "", &mut out);
         context.console.say(out);
