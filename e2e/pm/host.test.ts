@@ -1,8 +1,10 @@
-// What is told of the machine and of the manager itself: slist, report.
+// What is told of the machine and of the manager itself: slist, report, profiles of the daemon.
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
-import { apps } from '../lib/under-test.ts';
+import { Rpc } from '../lib/rpc.ts';
+import { apps, onlyOurs } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 let pm: Manager;
@@ -32,6 +34,14 @@ test('slist tells the figures of the host', async () => {
   expect(tree).toContain('│  ├─ unit: %\n│  └─ historic: true\n├─ CPU Temperature\n');
 });
 
+test('the figures can be switched off', async () => {
+  await pm.ok('set', 'pm2:sysmonit', 'false');
+  await pm.ok('kill');
+  await pm.ok('start', path.join(apps, 'prints.js'));
+  expect((await pm.ok('slist')).stdout).toBe('{}');
+  expect((await pm.ok('list')).stdout).not.toContain('host metrics');
+});
+
 test('report has what a helper asks for, between fences', async () => {
   await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'reported');
   const { stdout } = await pm.with(pm.program, ['report'], { env: { SECRET_OF_THE_CALLER: 'hunter2' } });
@@ -52,4 +62,57 @@ test('report has what a helper asks for, between fences', async () => {
     expect(stdout).toMatch(row);
   }
   expect(stdout).not.toContain('hunter2');
+});
+
+test('profile:cpu and profile:mem write what Chrome opens', async () => {
+  await pm.ok('start', path.join(apps, 'prints.js'));
+  const written = (ending: string) => {
+    const name = readdirSync(pm.dir).find((entry) => entry.endsWith(ending)) as string;
+    expect(name).toMatch(/^(Mo|Tu|We|Th|Fr|Sa|Su)-\d{2}:\d{2}:\d{2}\.\w+$/);
+    return {
+      file: path.join(pm.dir, name),
+      profile: JSON.parse(readFileSync(path.join(pm.dir, name), 'utf8')),
+    };
+  };
+  const cpu = await pm.ok('profile:cpu', '300');
+  const { file, profile } = written('.cpuprofile');
+  expect(cpu.stdout).toContain(`Starting profileCPU profiling for 300ms...\nProfile done in ${file}\n`);
+  expect(profile.samples.length).toBe(profile.timeDeltas.length);
+  expect(profile.nodes[0].callFrame.functionName).toBe('(root)');
+  expect(profile.endTime - profile.startTime).toBeGreaterThan(200_000);
+  expect((await pm.ok('profile:mem', '300')).stdout).toContain(
+    'Starting profileMEM profiling for 300ms...\n',
+  );
+  expect(written('.heapprofile').profile.head.callFrame.functionName).toBe('(root)');
+});
+
+test('a profile that cannot be written is answered with the reason', async () => {
+  await pm.ok('ping');
+  const rpc = await Rpc.connect(pm);
+  for (const method of ['profileCPU', 'profileMEM']) {
+    const answer = await rpc.call(method, { pwd: '/no/such/folder/x.cpuprofile', timeout: 10 });
+    expect(answer.error).toMatch(/no such file or directory|denied/i);
+  }
+  rpc.close();
+});
+
+onlyOurs('the CPU profile names what the daemon did, the heap profile what it holds', async () => {
+  await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'held');
+  const profile = pm.run('profile:cpu', '800');
+  for (let n = 0; n < 5; n++) await pm.ok('jlist');
+  expect((await profile).code).toBe(0);
+  await pm.ok('profile:mem');
+  const [cpu, heap] = ['.cpuprofile', '.heapprofile'].map((ending) => {
+    const name = readdirSync(pm.dir).find((entry) => entry.endsWith(ending)) as string;
+    return JSON.parse(readFileSync(path.join(pm.dir, name), 'utf8'));
+  });
+  // biome-ignore lint/suspicious/noExplicitAny: Chrome's own shape
+  const names = cpu.nodes.map((node: any) => node.callFrame.functionName);
+  expect(names).toContain('owner loop');
+  expect(names).toContain('request getMonitorData');
+  // biome-ignore lint/suspicious/noExplicitAny: Chrome's own shape
+  const total = (node: any): number =>
+    node.selfSize + node.children.map(total).reduce((a: number, b: number) => a + b, 0);
+  expect(total(heap.head)).toBeGreaterThan(1_000_000);
+  expect(JSON.stringify(heap)).toContain('"held:0"');
 });

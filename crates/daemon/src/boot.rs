@@ -158,6 +158,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         disk,
         sampler: Sampler::new().map_err(step("opening /proc"))?,
         host: HostMetrics::default(),
+        profile: None,
         node_versions: NodeVersions::default(),
         scratch: Vec::new(),
         talkative: VecDeque::new(),
@@ -172,6 +173,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
     };
     let stored = std::fs::read_to_string(&daemon.home.module_conf_file).unwrap_or_default();
     daemon.take_log_rules(&stored);
+    daemon.host = HostMetrics::wanted(&stored);
     daemon.greet(handed.daemon_starts);
     daemon.carry_on(handed);
     daemon.disk.write(

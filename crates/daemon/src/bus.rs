@@ -62,6 +62,14 @@ impl Bus {
         !self.clients.is_empty()
     }
 
+    /// Bytes that wait for clients. A frame that waits for several is counted for each.
+    pub(crate) fn queued(&self) -> u64 {
+        self.clients
+            .iter()
+            .map(|client| client.outbox.queued() as u64)
+            .sum()
+    }
+
     /// How many listen now.
     pub(crate) fn clients(&self) -> usize {
         self.clients.len()

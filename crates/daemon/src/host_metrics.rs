@@ -20,7 +20,10 @@ const GIB: f64 = 1024.0 * MIB;
 
 /// The figures, shared with the disk thread.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct HostMetrics(Arc<Mutex<State>>);
+pub(crate) struct HostMetrics {
+    is_off: bool,
+    state: Arc<Mutex<State>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -41,16 +44,26 @@ struct Look {
 }
 
 impl HostMetrics {
+    /// As `module_conf.json` wants it: `pm2:sysmonit false` switches the figures off.
+    pub(crate) fn wanted(settings: &str) -> Self {
+        let stored: Value = serde_json::from_str(settings).unwrap_or_default();
+        let asked = stored.get("pm2").and_then(|section| section.get("sysmonit"));
+        Self {
+            is_off: asked.and_then(pm2::js::as_bool) == Some(false),
+            state: Arc::default(),
+        }
+    }
+
     /// Look again and compare. It reads files and may block.
     pub(crate) fn take(&self) {
         let look = Look::now();
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.metrics = metrics(state.last.as_ref(), &look);
         state.last = Some(look);
     }
 
     fn metrics(&self) -> Value {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &state.metrics {
             Value::Null => json!({}),
             metrics => metrics.clone(),
@@ -58,7 +71,7 @@ impl HostMetrics {
     }
 
     fn is_older_than(&self, ms: u64, now: Mono) -> bool {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state
             .last
             .as_ref()
@@ -75,7 +88,7 @@ impl Daemon {
 
     /// Let the figures be taken.
     pub(crate) fn look_at_host(&self) {
-        if self.host.is_older_than(SHORTEST_INTERVAL_MS, clock::mono()) {
+        if !self.host.is_off && self.host.is_older_than(SHORTEST_INTERVAL_MS, clock::mono()) {
             self.disk.look_at_host(self.host.clone());
         }
     }
@@ -251,6 +264,21 @@ mod tests {
             for rate in ["net:rx_5:eth0", "net:rx_errors_60:eth0", "Disk Writes"] {
                 assert_eq!(metrics[rate]["value"], json!(0), "{before:?} {rate}");
             }
+        }
+    }
+
+    #[test]
+    fn one_setting_switches_them_off() {
+        for (settings, is_off) in [
+            (r#"{"pm2":{"sysmonit":"false"}}"#, true),
+            (r#"{"pm2":{"sysmonit":false}}"#, true),
+            (r#"{"pm2":{"sysmonit":"true"}}"#, false),
+            (r#"{"pm2":{"sysmonit":5}}"#, false),
+            ("{}", false),
+            ("{", false),
+            ("", false),
+        ] {
+            assert_eq!(HostMetrics::wanted(settings).is_off, is_off, "{settings}");
         }
     }
 

@@ -40,6 +40,7 @@ mod outbox;
 mod own_log;
 mod owner;
 mod preload;
+mod profile;
 mod pump;
 mod record;
 mod reloading;

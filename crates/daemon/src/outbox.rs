@@ -75,6 +75,11 @@ impl Outbox {
         self.state.queued.load(Ordering::Relaxed) == 0
     }
 
+    /// Bytes that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.state.queued.load(Ordering::Relaxed)
+    }
+
     /// Frames that were lost because the client reads too slowly.
     pub(crate) fn lost(&self) -> u64 {
         self.state.lost.load(Ordering::Relaxed)

@@ -34,6 +34,7 @@ use crate::journal::{Journal, Level};
 use crate::keeper_link::KeeperLink;
 use crate::methods;
 use crate::preload::Preload;
+use crate::profile::Profile;
 use crate::pump::LogPump;
 use crate::record;
 use crate::rotation::LogRules;
@@ -72,6 +73,8 @@ pub(crate) struct Daemon {
     /// Channels that had more to say than fits in one turn.
     pub(crate) talkative: VecDeque<Incarnation>,
     pub(crate) host: HostMetrics,
+    /// A profile of the loop, while somebody wants one.
+    pub(crate) profile: Option<Profile>,
     pub(crate) node_versions: NodeVersions,
     pub(crate) agent: AgentHost,
     /// The task that serves `interactor.sock` while an agent runs.
@@ -215,6 +218,7 @@ impl Daemon {
             self.watching.next_due(),
             self.next_cluster_wake(),
             self.next_look_at_end(),
+            self.profile_end(),
         ]
         .into_iter()
         .flatten()
@@ -228,6 +232,7 @@ impl Daemon {
             self.sup.handle_timeout(now);
         }
         self.on_cluster_time(now.mono);
+        self.end_profile(now.mono);
         if self.next_worker_run <= now.mono {
             self.next_worker_run = now.mono.after(self.settings.worker_interval);
             self.check_memory();

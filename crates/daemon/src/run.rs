@@ -24,6 +24,21 @@ enum Turn {
     Time,
 }
 
+impl Turn {
+    /// What it is called in a profile.
+    fn name(&self, daemon: &Daemon) -> String {
+        match self {
+            Turn::Task(event) => daemon.name_of(event),
+            Turn::Keeper(_) => "news of the keeper".into(),
+            Turn::Pump(_) => "output of apps".into(),
+            Turn::Agent(_) => "agent".into(),
+            Turn::Signal(_) => "signal".into(),
+            Turn::Talkative => "messages of those that say much".into(),
+            Turn::Time => "time".into(),
+        }
+    }
+}
+
 /// Be the daemon of a home until it is told to end. Call it from `main`, before any other thread exists. What goes wrong is told on
 /// standard error, which is the daemon's log.
 #[must_use]
@@ -92,6 +107,7 @@ async fn own(booted: Booted, mut signals: Signals) -> Result<(), BootError> {
             () = std::future::ready(()), if has_backlog => Turn::Talkative,
             () = timer => Turn::Time,
         };
+        let recorded = daemon.turn_begins(|daemon| turn.name(daemon));
         match turn {
             Turn::Task(event) => daemon.on_event(event),
             Turn::Keeper(Ok(event)) => daemon.on_keeper(event),
@@ -104,6 +120,7 @@ async fn own(booted: Booted, mut signals: Signals) -> Result<(), BootError> {
             Turn::Time => daemon.on_time(),
         }
         daemon.settle();
+        daemon.turn_ended(recorded);
     }
     Ok(())
 }

@@ -194,6 +194,60 @@ pub fn proportional_bytes(pid: u32) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
+/// What a process's resident memory consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryUse {
+    /// Its own: heap and stacks.
+    pub anonymous_bytes: u64,
+    /// Mapped files: code and libraries.
+    pub file_bytes: u64,
+    /// Shared memory and memfds.
+    pub shared_bytes: u64,
+}
+
+/// Reads it; `None` when the process is gone.
+#[must_use]
+pub fn memory_of(pid: u32) -> Option<MemoryUse> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kilobytes * 1024)
+    };
+    Some(MemoryUse {
+        anonymous_bytes: field("RssAnon:")?,
+        file_bytes: field("RssFile:")?,
+        shared_bytes: field("RssShmem:")?,
+    })
+}
+
+/// Names of this process's threads, and how long each was on a CPU, ns. Threads of one name are added up.
+#[must_use]
+pub fn thread_times() -> Vec<(String, u64)> {
+    let mut times: Vec<(String, u64)> = Vec::new();
+    let threads = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    for thread in threads {
+        let read = |file: &str| std::fs::read_to_string(thread.path().join(file)).ok();
+        let (Some(name), Some(times_text)) = (read("comm"), read("schedstat")) else {
+            continue;
+        };
+        let on_cpu: u64 = times_text
+            .split_ascii_whitespace()
+            .next()
+            .and_then(|field| field.parse().ok())
+            .unwrap_or(0);
+        let name = name.trim();
+        match times.iter_mut().find(|(known, _)| known == name) {
+            Some((_, sum)) => *sum += on_cpu,
+            None => times.push((name.to_owned(), on_cpu)),
+        }
+    }
+    times
+}
+
 /// The descriptors a process has open; `None` when it is gone or not ours to look into.
 #[must_use]
 pub fn open_descriptors(pid: u32) -> Option<usize> {
@@ -254,6 +308,23 @@ mod tests {
         sampler.sample_all(&mut all).unwrap();
         assert!(all.iter().any(|sample| sample.pid == me.pid));
         assert_eq!(sampler.sample(u32::MAX), None);
+    }
+
+    #[test]
+    fn memory_and_threads_of_this_process_are_told() {
+        let memory = memory_of(std::process::id()).unwrap();
+        assert!(memory.anonymous_bytes > 0 && memory.file_bytes > 0);
+        assert!(memory_of(u32::MAX).is_none());
+        let worker = std::thread::Builder::new().name("a-worker".into());
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let worker = worker.spawn(move || wait.recv()).unwrap();
+        assert!(
+            thread_times()
+                .iter()
+                .any(|(name, _)| name == "a-worker" || !name.is_empty())
+        );
+        drop(done);
+        let _ = worker.join();
     }
 
     #[test]

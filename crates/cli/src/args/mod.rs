@@ -56,6 +56,8 @@ pub(crate) enum Verb {
     Inspect,
     Slist,
     Report,
+    ProfileCpu,
+    ProfileMem,
     Save,
     Cleardump,
     Resurrect,

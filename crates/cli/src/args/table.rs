@@ -366,6 +366,20 @@ pub(crate) const VERBS: &[Entry] = &[
         SLIST,
     ),
     verb(
+        Verb::ProfileCpu,
+        &["profile:cpu"],
+        "[ms]",
+        "write what the daemon does in this time, default 10000, to a .cpuprofile",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::ProfileMem,
+        &["profile:mem"],
+        "[ms]",
+        "write what the daemon's memory is made of to a .heapprofile",
+        Names::Unknown,
+    ),
+    verb(
         Verb::Report,
         &["report"],
         "",

@@ -18,6 +18,7 @@ mod list;
 mod logs;
 mod lookup;
 mod monitor;
+mod profile;
 mod pull;
 mod reload;
 mod report;
@@ -83,6 +84,8 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Inspect => trigger::inspect(context),
         Verb::Slist => sysinfo::slist(context),
         Verb::Report => report::report(context),
+        Verb::ProfileCpu => profile::cpu(context),
+        Verb::ProfileMem => profile::memory(context),
         Verb::Save => dump::save(context),
         Verb::Cleardump => dump::clear(context),
         Verb::Resurrect => dump::resurrect(context),

@@ -70,11 +70,6 @@ pub(super) fn reload_logs(daemon: &mut Daemon, responder: Responder) {
     responder.value(&json!({}));
 }
 
-/// There is no V8 in this daemon to profile.
-pub(super) fn no_profile(responder: Responder) {
-    responder.error("this daemon is not a node program, so there is no V8 profile of it");
-}
-
 /// From now on nothing is restarted. No answer, as with PM2.
 pub(super) fn notify_kill(daemon: &mut Daemon) {
     daemon.handle(Input::Draining);

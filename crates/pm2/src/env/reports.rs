@@ -107,6 +107,12 @@ impl Pm2Env {
             .map(|(name, value)| MetricReport::read(name, value))
     }
 
+    /// About how many bytes of text are in the entry.
+    pub fn size(&self) -> u64 {
+        let members = self.as_object().iter();
+        members.map(|(key, value)| (key.len() + size(value)) as u64).sum()
+    }
+
     /// What a module tells people of itself: rows of a table.
     pub fn human_info(&self) -> &[Value] {
         let told = self.get(OPTIONS).and_then(|options| options.get("human_info"));
