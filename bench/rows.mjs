@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { clusterRows } from './cluster.mjs';
 import { withHub } from './hub.mjs';
 import { cpuSeconds, pss, read, until } from './sides.mjs';
 
@@ -229,6 +230,7 @@ export const rows = [
     rounds: 1,
     measure: (side) => linked(side, (home) => home.managers().reduce((sum, pid) => sum + pss(pid), 0)),
   },
+  ...clusterRows,
   {
     id: 'ingest',
     what: 'hub store: samples a second, durable before acknowledged',

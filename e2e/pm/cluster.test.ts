@@ -62,6 +62,8 @@ async function answersOf(target: number | string, workers: number, url = '/'): P
   return answers;
 }
 
+const parent = (pid: number) =>
+  Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
 const pids = async () => (await pm.list()).map((entry) => entry.pid);
 
 describe('what workers share', () => {
@@ -152,6 +154,98 @@ describe('what workers share', () => {
     const port = await start({ instances: 1 });
     await start({ name: 'second', instances: 1 }, { PORT: port });
     await answersOf(port, 2);
+  });
+});
+
+test('a message with a socket is taken, and so is what comes after it', async () => {
+  const script = path.join(pm.dir, 'sends.js');
+  writeFileSync(
+    script,
+    `const server = require('node:net').createServer().listen(0, '127.0.0.1', () => {
+      process.send('with a socket', server);
+      process.send('after it', () => console.log('both were taken'));
+    });`,
+  );
+  await pm.ok('start', script);
+  await until('both were taken', () => pm.file('logs/sends-out.log').includes('both were taken'));
+});
+
+describe('what apps do with it', () => {
+  /** Starts a script of these lines, in cluster mode. */
+  async function startLines(instances: number, ...lines: string[]): Promise<number> {
+    const script = path.join(pm.dir, 'lines.js');
+    const first = [
+      "const cluster = require('node:cluster');",
+      "const http = require('node:http');",
+      'const port = Number(process.env.PORT);',
+      'const answer = (_, response) => response.end(JSON.stringify({ pid: process.pid }));',
+    ];
+    writeFileSync(script, [...first, ...lines].join('\n'));
+    return start({ script, instances, merge_logs: true });
+  }
+
+  test('one that forks where it is the primary is a worker here', async () => {
+    const port = await startLines(
+      2,
+      "if (cluster.isPrimary) { console.log('primary'); cluster.fork(); }",
+      "else http.createServer(answer).listen(port, '127.0.0.1');",
+    );
+    await answersOf(port, 2);
+    expect(pm.file('logs/web-out.log')).not.toContain('primary');
+  });
+
+  test('a server that is closed and opened again serves on', async () => {
+    const port = await startLines(
+      1,
+      'const server = http.createServer((request, response) => {',
+      "  if (request.url === '/again') server.close(() => server.listen(port, '127.0.0.1'));",
+      '  answer(request, response);',
+      "}).listen(port, '127.0.0.1');",
+    );
+    const { pid } = await until('it serves', () => ask(port));
+    for (let n = 0; n < 3; n += 1) {
+      await ask(port, '/again');
+      expect((await until('it serves again', () => ask(port))).pid).toBe(pid);
+    }
+  });
+
+  test('a worker that disconnects by itself answers what it has begun, and is replaced', async () => {
+    const port = await startLines(
+      1,
+      'http.createServer((request, response) => {',
+      "  if (request.url !== '/leave') return answer(request, response);",
+      '  cluster.worker.disconnect();',
+      '  setTimeout(() => answer(request, response), 300);',
+      "}).listen(port, '127.0.0.1');",
+    );
+    const { pid } = await until('it serves', () => ask(port));
+    expect((await ask(port, '/leave')).pid).toBe(pid);
+    await until('another one serves', async () => (await ask(port)).pid !== pid);
+  });
+
+  test('a port for one worker alone is refused to the second', async () => {
+    const port = await startLines(
+      2,
+      'const server = http.createServer(answer);',
+      "server.on('error', (error) => console.log('error ' + error.code));",
+      "server.listen({ port, host: '127.0.0.1', exclusive: true });",
+      'setInterval(() => {}, 1000);',
+    );
+    await until('one was told', () => pm.file('logs/web-out.log').includes('error EADDRINUSE'));
+    const { pid } = await ask(port);
+    for (let n = 0; n < 4; n += 1) expect((await ask(port)).pid).toBe(pid);
+  });
+
+  test('workers at their limit of connections leave them to others', async () => {
+    const port = await startLines(
+      2,
+      'const server = http.createServer((request, response) => setTimeout(() => answer(request, response), 150));',
+      'server.maxConnections = 1;',
+      "server.listen(port, '127.0.0.1');",
+    );
+    await answersOf(port, 2);
+    const answers = await Promise.all(Array.from({ length: 6 }, () => ask(port)));
+    expect(new Set(answers.map((answer) => answer.pid)).size).toBe(2);
   });
 });
 
@@ -292,6 +386,27 @@ describe('no request is lost', () => {
       expect(Object.values(seen.failures).reduce((sum, n) => sum + n, 0)).toBeLessThanOrEqual(4);
     },
   );
+
+  onlyOurs('when the keeper is killed, and then the daemon', async () => {
+    const port = await start({}, { DELAY: 20 });
+    const before = await pids();
+    const keeper = parent(pm.daemonPid());
+    const seen = await underLoad(port, true, async () => {
+      process.kill(keeper, 'SIGKILL');
+      await until('another keeper', () => {
+        const now = readFileSync(path.join(pm.home, 'pm2.log'), 'utf8');
+        return now.includes('starting another keeper');
+      });
+      await pm.ok('ping');
+      const old = pm.daemonPid();
+      process.kill(old, 'SIGKILL');
+      await until('a successor', () => pm.daemonPid() !== old);
+      await pm.ok('ping');
+    });
+    expect(seen.failures).toEqual({});
+    expect(await pids()).toEqual(before);
+    await answersOf(port, 2);
+  });
 
   onlyOurs('when the daemon is killed in the middle of a reload', async () => {
     const port = await start({}, { DELAY: 100 });

@@ -156,6 +156,8 @@ pub(crate) fn test() -> Result<()> {
     tally.step("end to end", |t| {
         let binary = build_binary(false)?;
         web::install("e2e")?;
+        // The releases of Node that cluster mode is tested with.
+        web::install("e2e/nodes")?;
         for under_test in ["theirs", "ours"] {
             println!("\n   UNDER_TEST={under_test}");
             let envs = [

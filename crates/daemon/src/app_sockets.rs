@@ -129,10 +129,15 @@ impl AppSockets {
         let none = BTreeSet::new();
         let mut outcome = Ok(());
         self.groups.retain(|group, entry| {
+            let is_up = wanted.contains_key(group);
             let wanted = wanted.get(group).unwrap_or(&none);
             let before = entry.held.len();
             entry.held.retain(|held| {
                 let stays = wanted.contains(&held.key);
+                if !stays && !is_up {
+                    // The keeper lets go of its duplicate a moment later, and the app may be started at once. Datagram sockets can't.
+                    let _ = os::listen::stop(&held.fd);
+                }
                 if !stays && let Some(path) = &held.path {
                     // Somebody else may have removed it.
                     let _ = os::listen::unlink_unix(path);

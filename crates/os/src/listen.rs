@@ -150,6 +150,14 @@ pub fn listen(socket: impl AsFd, backlog: i32) -> io::Result<()> {
     Ok(net::listen(socket, backlog)?)
 }
 
+/// Stop listening, for all duplicates of the socket at once, in whatever process they are: its address is free again.
+///
+/// # Errors
+/// As `shutdown(2)`; `NotConnected` for datagram sockets.
+pub fn stop(socket: impl AsFd) -> io::Result<()> {
+    Ok(net::shutdown(socket, net::Shutdown::Both)?)
+}
+
 /// The next connection, non-blocking and close-on-exec.
 ///
 /// # Errors
@@ -193,6 +201,11 @@ mod tests {
         assert_eq!(text, "x");
         let again = bind(Kind::Tcp, address, false, false).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+        let held_elsewhere = crate::fd::duplicate(&socket).unwrap();
+        stop(&socket).unwrap();
+        let again = bind(Kind::Tcp, address, false, false).unwrap();
+        listen(&again, 5).unwrap();
+        drop(held_elsewhere);
     }
 
     #[test]

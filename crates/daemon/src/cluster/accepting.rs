@@ -22,6 +22,8 @@ use crate::watched::watched;
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(super) fd: OwnedFd,
+    /// Nobody else has it: it can be stopped for all who hold a duplicate.
+    pub(super) ours: bool,
     /// Its file, if it is a UNIX socket.
     pub(super) path: Option<PathBuf>,
     watch: Option<Watch>,
@@ -47,6 +49,7 @@ impl Listening {
     pub(super) fn new(
         fd: OwnedFd,
         path: Option<PathBuf>,
+        ours: bool,
         accepts: bool,
         listener: ListenerId,
         events: Sender<Event>,
@@ -63,7 +66,12 @@ impl Listening {
         } else {
             None
         };
-        Ok(Self { fd, path, watch })
+        Ok(Self {
+            fd,
+            ours,
+            path,
+            watch,
+        })
     }
 }
 

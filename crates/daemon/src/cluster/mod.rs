@@ -18,6 +18,7 @@ pub(crate) use self::accepting::Listening;
 pub(crate) use self::spawning::WorkerParts;
 use crate::child_channel::ChildChannel;
 use crate::clock;
+use crate::journal::Level;
 use crate::owner::Daemon;
 
 /// The name under which the keeper holds the primary's state.
@@ -168,9 +169,21 @@ impl Daemon {
     pub(crate) fn worker_gone(&mut self, incarnation: Incarnation) {
         let worker = worker_of(incarnation);
         if self.cluster.primary.knows(worker) {
+            self.say_disconnected(incarnation);
             self.cluster.blocked.remove(&worker);
             self.cluster.primary.gone(clock::mono().0, worker);
             self.cluster.sweep = true;
+        }
+    }
+
+    /// PM2's line for the end of a worker's channel.
+    fn say_disconnected(&mut self, incarnation: Incarnation) {
+        let Some(id) = self.lives.get(&incarnation).map(|life| life.id) else {
+            return;
+        };
+        if let Some(app) = self.apps.get(&id) {
+            let text = format!("App name:{} id:{} disconnected", app.env.name(), id.0);
+            self.say(Level::Log, &text);
         }
     }
 

@@ -56,8 +56,9 @@ impl Daemon {
     }
 
     fn hold(&mut self, listener: ListenerId, fd: OwnedFd, accepts: bool) -> io::Result<()> {
+        let ours = self.cluster.primary.owns(listener);
         let path = self.cluster.primary.unix_path(listener).map(PathBuf::from);
-        let listening = Listening::new(fd, path, accepts, listener, self.events.clone())?;
+        let listening = Listening::new(fd, path, ours, accepts, listener, self.events.clone())?;
         self.cluster.sockets.insert(listener, listening);
         Ok(())
     }
@@ -109,6 +110,11 @@ impl Daemon {
         let Some(socket) = self.cluster.sockets.remove(&listener) else {
             return;
         };
+        if socket.ours {
+            // The keeper lets go of its duplicate a moment later: whoever binds the address now must not meet it. A socket that does
+            // not listen can't be stopped.
+            let _ = os::listen::stop(&socket.fd);
+        }
         if let Err(error) = self.keeper.remove(&socket_name(listener)) {
             self.complain(&format!("closing a socket of the cluster: {error}"));
         }

@@ -175,6 +175,14 @@ impl Primary {
             .is_some_and(|listener| listener.is_open() && listener.policy == Policy::RoundRobin)
     }
 
+    /// Whether a socket was made for workers, and is nobody else's.
+    #[must_use]
+    pub fn owns(&self, id: ListenerId) -> bool {
+        self.listeners
+            .get(&id)
+            .is_some_and(|listener| !matches!(listener.address, Address::Descriptor(_)))
+    }
+
     /// The path of a socket, if it is a UNIX socket.
     #[must_use]
     pub fn unix_path(&self, id: ListenerId) -> Option<&str> {
