@@ -25,7 +25,8 @@ const SECRETS: &[&str] = &[
     "cardnumber",
     "cvv",
 ];
-const HIDDEN: &str = "[redacted]";
+/// What stands in the place of what is hidden.
+pub const HIDDEN: &str = "[redacted]";
 /// JSON nested deeper than this is not looked through but dropped.
 const MAX_DEPTH: usize = 64;
 
@@ -69,13 +70,44 @@ fn clean(value: &mut Value, depth: usize) {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether a name sounds like that of a secret.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
     let plain: String = name
         .chars()
         .filter(|c| c.is_alphanumeric())
         .map(|c| c.to_ascii_lowercase())
         .collect();
     SECRETS.iter().any(|word| plain.contains(word))
+}
+
+/// Words of a command line: the value of an option that sounds like a secret is hidden, and so is a password within an address.
+pub fn words(words: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut hide_next = false;
+    words
+        .into_iter()
+        .map(|word| {
+            let is_option = word.starts_with('-');
+            if std::mem::take(&mut hide_next) && !is_option {
+                return HIDDEN.to_owned();
+            }
+            if let Some((name, _)) = word.split_once('=')
+                && is_secret(name)
+            {
+                return format!("{name}={HIDDEN}");
+            }
+            hide_next = is_option && is_secret(&word);
+            without_password(&word).unwrap_or(word)
+        })
+        .collect()
+}
+
+/// `scheme://user:password@host` without the password.
+fn without_password(word: &str) -> Option<String> {
+    let (scheme, rest) = word.split_once("://")?;
+    let (user, host) = rest.split_once('@')?;
+    let (name, _) = user.split_once(':').filter(|_| !user.contains('/'))?;
+    Some(format!("{scheme}://{name}:{HIDDEN}@{host}"))
 }
 
 /// The text, cut at a character so that at most `max` bytes stay.
@@ -96,6 +128,17 @@ mod tests {
         let text = r#"{"a":1,"env":{"PATH":"x"},"http":{"body":{"Pass_Word":"p","user":"u"},"headers":[{"X-Api-Key":"k"}]},"pm2_env":{"X":1}}"#;
         let expected = r#"{"a":1,"http":{"body":{"Pass_Word":"[redacted]","user":"u"},"headers":[{"X-Api-Key":"[redacted]"}]}}"#;
         assert_eq!(json(text, 4096), expected);
+    }
+
+    #[test]
+    fn command_lines_lose_their_secrets() {
+        let line =
+            "node app.js --port 80 --api-token abc --password=x -v --db postgres://u:pw@h/d --secret --other";
+        let clean = words(line.split(' ').map(str::to_owned)).join(" ");
+        assert_eq!(
+            clean,
+            "node app.js --port 80 --api-token [redacted] --password=[redacted] -v --db postgres://u:[redacted]@h/d --secret --other"
+        );
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde::Serialize;
 use supervisor::{Incarnation, Mono, ProcId};
 
 use crate::child_channel::ChildChannel;
+use crate::crashes::{Draft, Ends};
+use crate::recent::{Look, Recent};
 use crate::stdin::StdinHandle;
 
 /// Samples closer together than this say nothing: the kernel counts in ticks of 10 ms.
@@ -25,13 +27,16 @@ pub(crate) struct App {
     pub(crate) usage: Usage,
     /// What was wrong when its health was looked at last.
     pub(crate) ailment: Option<String>,
+    /// Its ends that nobody asked for.
+    pub(crate) ends: Ends,
 }
 
 /// Memory and CPU, measured between two looks by anyone.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
     last: Option<(Sample, Mono)>,
     monit: Monit,
+    recent: Recent,
 }
 
 impl Usage {
@@ -55,7 +60,27 @@ impl Usage {
                 self.last = Some((sample, now));
             }
         }
+        // One that has just ended has no memory any more, which says nothing of its life.
+        if sample.state != b'Z' {
+            let look = Look {
+                at: now,
+                cpu: self.monit.cpu,
+                memory: self.monit.memory,
+            };
+            self.recent
+                .take(look, os::proc::started_ms(&sample).map_or(now, Mono));
+        }
         self.monit
+    }
+
+    /// The last minute.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Another life begins.
+    pub(crate) fn forget_recent(&mut self) {
+        self.recent.clear();
     }
 
     /// The last result.
@@ -85,6 +110,8 @@ pub(crate) struct Life {
     pub(crate) complaints: u64,
     /// When it began, ms since the epoch.
     pub(crate) spawned_at_ms: u64,
+    /// It crashed; its last words are waited for.
+    pub(crate) crash: Option<Box<Draft>>,
     /// Our ends of everything, as the keeper holds them too: enough to hand over to another keeper.
     pub(crate) held: ChildFds,
 }
@@ -110,6 +137,7 @@ impl App {
             former_env: None,
             usage: Usage::default(),
             ailment: None,
+            ends: Ends::new(),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::bus::{self, Bus};
 use crate::child_news::stash_of;
 use crate::clock;
 use crate::cluster::{self, Cluster};
+use crate::crashes::CrashWatch;
 use crate::cron::Crons;
 use crate::disk::Disk;
 use crate::event::Event;
@@ -153,6 +154,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         respawn: options.respawn,
         pump: log_pump,
         rules: LogRules::default(),
+        crashes: CrashWatch::default(),
         bus: Bus::default(),
         journal,
         disk,
@@ -174,6 +176,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
     let stored = std::fs::read_to_string(&daemon.home.module_conf_file).unwrap_or_default();
     daemon.take_log_rules(&stored);
     daemon.host = HostMetrics::wanted(&stored);
+    daemon.begin_crash_watch();
     daemon.greet(handed.daemon_starts);
     daemon.carry_on(handed);
     daemon.disk.write(
@@ -272,7 +275,7 @@ impl Daemon {
             let incarnation = Incarnation(child.key);
             self.sup.reserve(incarnation);
             if let Some(report) = &child.exited {
-                exits.push((incarnation, report.exit));
+                exits.push((incarnation, *report));
             }
             match owners.get(&incarnation) {
                 Some(id) => {
@@ -309,7 +312,7 @@ impl Daemon {
         self.carry_on_cluster(sockets);
         self.settle();
         for (incarnation, exit) in exits {
-            self.on_exited(incarnation, exit);
+            self.on_exited(incarnation, &exit);
         }
     }
 

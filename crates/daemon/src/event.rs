@@ -59,6 +59,18 @@ pub(crate) enum Event {
         /// Which round.
         round: u32,
     },
+    /// The last words of a life that crashed are not waited for any longer.
+    LastWordsOver {
+        /// Which life.
+        incarnation: Incarnation,
+    },
+    /// The report of a crash was written.
+    CrashWritten {
+        /// What is in it.
+        report: Box<logs::crashes::Report>,
+        /// Its name, or why not.
+        written: Result<String, String>,
+    },
     /// The text of `module_conf.json`, which may have changed.
     ModuleConf(String),
     /// The agent that was in the way has ended: start the next one, and answer.

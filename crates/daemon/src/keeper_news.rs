@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use keeper::protocol::{Event as Told, RequestKind};
+use keeper::protocol::{Event as Told, ExitReport, RequestKind};
 use supervisor::{Exit, Incarnation, Input, ProcId};
 
 use crate::event::Event;
@@ -16,7 +16,7 @@ impl Daemon {
         match event {
             Told::Spawned(child) => self.on_spawned(child),
             Told::SpawnFailed { key, step, errno } => self.on_spawn_failed(key, step, errno),
-            Told::Exited { key, report, .. } => self.on_exited(Incarnation(key), report.exit),
+            Told::Exited { key, report, .. } => self.on_exited(Incarnation(key), &report),
             Told::Refused {
                 request,
                 key,
@@ -35,7 +35,7 @@ impl Daemon {
     }
 
     /// A life has ended. What it wrote may still be in its pipes.
-    pub(crate) fn on_exited(&mut self, incarnation: Incarnation, exit: os::wait::Exit) {
+    pub(crate) fn on_exited(&mut self, incarnation: Incarnation, report: &ExitReport) {
         let Some(life) = self.lives.get_mut(&incarnation) else {
             // Never connected here: nothing holds it back.
             let _ = self
@@ -47,13 +47,14 @@ impl Daemon {
         life.stdin = None;
         life.held.stdin = None;
         let id = life.id;
-        let exit = match exit {
+        let exit = match report.exit {
             os::wait::Exit::Code(code) => Exit::Code(code),
             os::wait::Exit::Signal(signal) => Exit::Signal(signal),
             os::wait::Exit::Unknown => Exit::Unknown,
         };
         // Its last words on the channel come before its end.
         self.read_channel(incarnation);
+        self.note_exit(incarnation, report);
         self.handle(Input::Exited {
             id,
             incarnation,

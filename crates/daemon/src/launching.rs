@@ -203,9 +203,11 @@ impl Daemon {
             open_streams,
             complaints: 0,
             spawned_at_ms: child.spawned_at_ms,
+            crash: None,
             held: child.fds,
         };
         self.lives.insert(incarnation, life);
+        self.look_soon();
         self.enter_worker(id, incarnation);
         for trouble in troubles {
             self.complain(&format!("App [{}]: taking {trouble}", self.label(incarnation)));
@@ -219,6 +221,7 @@ impl Daemon {
             .get(&incarnation)
             .is_some_and(|life| life.exited && life.open_streams == 0 && life.channel.is_none());
         if over {
+            self.write_crash(incarnation);
             self.lives.remove(&incarnation);
             let forgotten = self
                 .keeper

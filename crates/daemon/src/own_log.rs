@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 
-use logs::Rotation;
+use logs::{Housekeeper, Rotation};
 
 /// Standard output and standard error, as a log file.
 #[derive(Debug)]
@@ -16,6 +15,7 @@ pub(crate) struct OwnLog {
     rules: Option<Rotation>,
     /// It could not be put aside, so it just grows until the rules change.
     given_up: bool,
+    housekeeper: Housekeeper,
 }
 
 impl OwnLog {
@@ -24,6 +24,10 @@ impl OwnLog {
             path,
             rules: None,
             given_up: false,
+            housekeeper: Housekeeper::new(
+                None,
+                Box::new(|log, error| put(&format!("tidying after {}: {error}\n", log.display()))),
+            ),
         }
     }
 
@@ -51,7 +55,7 @@ impl OwnLog {
         }
         if let Some(log) = logs::put_aside(&self.path, &now)? {
             self.reopen()?;
-            logs::tidy(&log, rules, None, &AtomicBool::new(false))?;
+            self.housekeeper.tidy(log, rules.clone());
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use crate::app_sockets::AppSockets;
 use crate::bus::Bus;
 use crate::clock;
 use crate::cluster::Cluster;
+use crate::crashes::CrashWatch;
 use crate::cron::Crons;
 use crate::disk::Disk;
 use crate::ending::Ending;
@@ -64,6 +65,8 @@ pub(crate) struct Daemon {
     pub(crate) pump: LogPump,
     /// When log files are put aside.
     pub(crate) rules: LogRules,
+    /// Ends that nobody asked for.
+    pub(crate) crashes: CrashWatch,
     pub(crate) bus: Bus,
     pub(crate) journal: Journal,
     pub(crate) disk: Disk,
@@ -153,6 +156,8 @@ impl Daemon {
                     round,
                 });
             }
+            Event::LastWordsOver { incarnation } => self.write_crash(incarnation),
+            Event::CrashWritten { report, written } => self.crash_written(&report, written),
             Event::ModuleConf(text) => self.take_log_rules(&text),
             Event::FormerAgentEnded { responder } => self.start_agent_now(responder),
             Event::FileChanged {
@@ -216,6 +221,7 @@ impl Daemon {
             self.agent.next_sample(),
             self.agent.next_line(),
             self.watching.next_due(),
+            self.crashes.next_look(),
             self.next_cluster_wake(),
             self.next_look_at_end(),
             self.profile_end(),
@@ -241,6 +247,7 @@ impl Daemon {
         if self.watching.next_due().is_some_and(|at| at <= now.mono) {
             self.restart_changed();
         }
+        self.look_at_processes();
         if self.agent.next_line().is_some_and(|at| at <= now.mono) {
             let lines = self.agent.overdue_lines();
             self.tell_lines(lines);

@@ -15,6 +15,7 @@
 //! knows nothing of processes, of JSON from apps, or of the bus: a stream is a number, and a listener is a function.
 
 mod clock;
+pub mod crashes;
 mod format;
 pub mod history;
 mod pump;
@@ -26,6 +27,6 @@ mod times;
 
 pub use format::{Format, Stamp};
 pub use pump::{Error, Pump};
-pub use rotation::{MIN_SIZE, Rotation, family, put_aside, rotated_at, tidy};
+pub use rotation::{Complain, Housekeeper, MIN_SIZE, Rotation, family, put_aside, rotated_at};
 pub use stream::{Attach, Chunk, Event, Side, StreamId};
 pub use times::{Note, Times};

@@ -89,6 +89,12 @@ impl Times {
         notes
     }
 
+    /// The notes of a log that is named by any path of it.
+    #[must_use]
+    pub fn of_log(&self, log: &Path) -> Vec<Note> {
+        self.of(&fs::canonicalize(log).unwrap_or_else(|_| log.to_owned()))
+    }
+
     /// The log goes by another name now.
     pub(crate) fn renamed(&self, from: &Path, to: &Path) {
         // Without notes, lines have no time; that is all.

@@ -7,7 +7,7 @@
 //! * [`spawn`]: start a program with its descriptors in place; [`wait`]: collect exits; [`process`]: signal, watch, retitle
 //! * [`proc`]: sample processes and walk their tree cheaply; [`host`], [`devices`]: facts about the machine; [`users`]: names and ids
 //! * [`fd`], [`pass`], [`memfd`], [`lock`], [`socket`], [`listen`], [`signal`], [`terminal`]: the small tools
-//! * [`notify`]: changes in folders; [`alarm`]: times of day
+//! * [`notify`]: changes in folders; [`alarm`]: times of day; [`oom`]: kills for want of memory
 //! * [`channel`]: an IPC stream to a child that survives the death of the process that uses it, byte for byte
 
 pub mod alarm;
@@ -19,6 +19,7 @@ pub mod listen;
 pub mod lock;
 pub mod memfd;
 pub mod notify;
+pub mod oom;
 pub mod pass;
 pub mod proc;
 pub mod process;

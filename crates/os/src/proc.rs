@@ -99,6 +99,13 @@ impl Sampler {
     }
 }
 
+/// When a process began, ms since the machine was started.
+#[must_use]
+pub fn started_ms(sample: &Sample) -> Option<u64> {
+    let ticks = rustix::param::clock_ticks_per_second();
+    sample.start_ticks.checked_mul(1000)?.checked_div(ticks)
+}
+
 /// Descendants of `root` in a list of samples, children before their parents, without `root` and zombies.
 #[must_use]
 pub fn descendants_of(all: &[Sample], root: u32) -> Vec<Sample> {

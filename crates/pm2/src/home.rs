@@ -45,6 +45,8 @@ pub struct Home {
     pub touch: PathBuf,
     /// `log-times/`: ours; when what stands in logs was written.
     pub log_times: PathBuf,
+    /// `crashes/`: ours; reports of crashes.
+    pub crash_dir: PathBuf,
     /// `keeper.lock`: ours; held by the keeper of this home.
     pub keeper_lock: PathBuf,
 }
@@ -90,6 +92,7 @@ impl Home {
             agent_conf: path("PM2_INTERACTION_CONF", "agent.json5"),
             touch: root.join("touch"),
             log_times: root.join("log-times"),
+            crash_dir: root.join("crashes"),
             keeper_lock: root.join("keeper.lock"),
             root: root.to_owned(),
         }

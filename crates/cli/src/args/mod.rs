@@ -43,6 +43,7 @@ pub(crate) enum Verb {
     Prettylist,
     Describe,
     Logs,
+    Crashes,
     Flush,
     ReloadLogs,
     Env,

@@ -204,6 +204,11 @@ pub(crate) const GLOBAL: &[Opt] = &[
     value(None, "service-name", "name", "name of the service of startup"),
 ];
 
+pub(super) const CRASHES: &[Opt] = &[
+    switch(None, "json", "as JSON"),
+    value(None, "lines", "n", "last lines of each stream, default 20"),
+];
+
 pub(super) const LOGS: &[Opt] = &[
     value(None, "lines", "n", "lines of the past, default 15"),
     switch(None, "raw", "lines as they are"),

@@ -2,7 +2,9 @@
 
 use super::Verb;
 use super::options::Opt;
-use super::options::{APPLY, DEV, DRY, INSTALL, JSON, LINK, LOGS, PUBLISH, RUNTIME, SERVE, SLIST, TRIGGER};
+use super::options::{
+    APPLY, CRASHES, DEV, DRY, INSTALL, JSON, LINK, LOGS, PUBLISH, RUNTIME, SERVE, SLIST, TRIGGER,
+};
 
 /// What a verb's operands name, for completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,6 +276,16 @@ pub(crate) const VERBS: &[Entry] = &[
             Names::Apps,
         ),
         LOGS,
+    ),
+    with(
+        verb(
+            Verb::Crashes,
+            &["crashes"],
+            "[app|report]",
+            "reports of crashes: all, those of an app, or one (last is the newest)",
+            Names::Apps,
+        ),
+        CRASHES,
     ),
     verb(
         Verb::Flush,

@@ -14,4 +14,4 @@ pub(crate) use list::{Field, Order, list, uptime};
 pub(crate) use log::{LogLine, LogStyle};
 pub(crate) use mini::mini;
 pub(crate) use size::size;
-pub(crate) use table::{Cell, Table, cut};
+pub(crate) use table::{Cell, Table, cut, tame};

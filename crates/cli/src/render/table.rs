@@ -88,6 +88,16 @@ impl Table {
         }
     }
 
+    /// The same under a header.
+    pub(crate) fn headed(header: Vec<&'static str>, rows: Vec<Vec<Cell>>) -> Table {
+        let mut table = Table::fitted(rows);
+        for (width, name) in table.widths.iter_mut().zip(&header) {
+            *width = (*width).max(name.width() + 2);
+        }
+        table.header = Some(header);
+        table
+    }
+
     /// The text, each line with its newline.
     pub(crate) fn render(&self, brush: Brush) -> String {
         let rule = |left: &str, middle: &str, right: &str| {
@@ -141,7 +151,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
 }
 
 /// Control characters of a name or path would break the table, or the terminal.
-fn tame(text: &str) -> String {
+pub(crate) fn tame(text: &str) -> String {
     if text.chars().any(char::is_control) {
         text.chars()
             .map(|c| if c.is_control() { '\u{fffd}' } else { c })

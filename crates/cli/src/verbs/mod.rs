@@ -5,6 +5,7 @@ mod apply;
 mod attach;
 mod completion;
 mod conf;
+mod crashes;
 mod doctor;
 mod dump;
 mod env;
@@ -74,6 +75,7 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Id => lookup::id(context),
         Verb::Ping => lookup::ping(context),
         Verb::Logs => logs::logs(context),
+        Verb::Crashes => crashes::crashes(context),
         Verb::Flush => flush::flush(context),
         Verb::ReloadLogs => flush::reload_logs(context),
         Verb::Reset => signal::reset(context),

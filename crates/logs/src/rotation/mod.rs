@@ -19,8 +19,7 @@ use std::time::Duration;
 
 pub(crate) use aside::{Aside, set_aside};
 pub use name::{family, rotated_at};
-pub use tidy::tidy;
-pub(crate) use tidy::{Complain, Housekeeper};
+pub use tidy::{Complain, Housekeeper};
 
 /// The least size at which a file may be put aside: below it, more is renamed than written.
 pub const MIN_SIZE: u64 = 1024;
@@ -58,7 +57,7 @@ impl Rotation {
 }
 
 /// Puts the file that `log` names aside now, if `file` is that file. Gives the log's real path if it did: the writer opens it anew, and
-/// calls [`tidy`] with it.
+/// tells a [`Housekeeper`].
 ///
 /// # Errors
 /// When it cannot be renamed.

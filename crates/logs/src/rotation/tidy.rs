@@ -24,10 +24,16 @@ const BLOCK: usize = 64 * 1024;
 const NICE: i32 = 19;
 
 /// Where failures are told: which log, and why.
-pub(crate) type Complain = Box<dyn Fn(&Path, &io::Error) + Send + Sync>;
+pub type Complain = Box<dyn Fn(&Path, &io::Error) + Send + Sync>;
 
 /// Tidies after logs on a thread of its own, which ends when there is nothing to do.
-pub(crate) struct Housekeeper(Arc<Shared>);
+pub struct Housekeeper(Arc<Shared>);
+
+impl std::fmt::Debug for Housekeeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Housekeeper")
+    }
+}
 
 struct Shared {
     state: Mutex<State>,
@@ -44,7 +50,9 @@ struct State {
 }
 
 impl Housekeeper {
-    pub(crate) fn new(times: Option<Times>, complain: Complain) -> Self {
+    /// One that forgets the notes of what it removes in `times`, and tells `complain` what it cannot do.
+    #[must_use]
+    pub fn new(times: Option<Times>, complain: Complain) -> Self {
         Self(Arc::new(Shared {
             state: Mutex::default(),
             ended: AtomicBool::new(false),
@@ -54,7 +62,7 @@ impl Housekeeper {
     }
 
     /// Tidy after this log, soon.
-    pub(crate) fn tidy(&self, log: PathBuf, rules: Rotation) {
+    pub fn tidy(&self, log: PathBuf, rules: Rotation) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.waiting.insert(log.clone(), rules);
         if state.works {
@@ -105,9 +113,8 @@ impl Shared {
 /// Removes the older parts of `log` that are too many or too old, and compresses the others; stops in between when `ended` is set.
 /// Only files that were put aside by us are touched.
 ///
-/// # Errors
-/// The first failure; what else could be done is done all the same.
-pub fn tidy(log: &Path, rules: &Rotation, times: Option<&Times>, ended: &AtomicBool) -> io::Result<()> {
+/// Gives the first failure; what else could be done is done all the same.
+fn tidy(log: &Path, rules: &Rotation, times: Option<&Times>, ended: &AtomicBool) -> io::Result<()> {
     let mut failed = Ok(());
     let mut note = |outcome: io::Result<()>| {
         if failed.is_ok() {
