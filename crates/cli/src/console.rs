@@ -83,6 +83,22 @@ impl Console {
         let _ = write!(self.err.borrow_mut(), "{text}");
     }
 
+    /// A line that the next one takes the place of, where somebody sits at a terminal; nothing elsewhere.
+    pub(crate) fn progress(&self, text: &str) {
+        if let Some(width) = self.width.filter(|_| !self.silent) {
+            let line = crate::render::cut(text, usize::from(width.max(20)).saturating_sub(1));
+            self.put(format_args!("\r\x1b[2K{line}"));
+            self.flush();
+        }
+    }
+
+    /// Takes away what [`Console::progress`] wrote.
+    pub(crate) fn clear_progress(&self) {
+        if self.width.is_some() && !self.silent {
+            self.put("\r\x1b[2K");
+        }
+    }
+
     /// `[PM2] …`
     pub(crate) fn info(&self, text: impl Display) {
         if !self.quiet.get() {

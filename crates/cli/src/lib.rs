@@ -25,6 +25,7 @@ mod style;
 mod targets;
 mod tui;
 mod verbs;
+mod waiting;
 
 use args::{Given, ParseError, Typed, Verb, command_help, parse, program_help, usage, verb_like};
 use console::Console;

@@ -37,6 +37,7 @@ pub(crate) struct Health {
 pub(crate) const TABLE_FIELDS: &[&str] = &[
     "_km_monitored",
     "created_at",
+    "depends_on",
     "exec_mode",
     "namespace",
     "pm_err_log_path",
@@ -188,6 +189,11 @@ impl Process {
 
     pub(crate) fn status(&self) -> &str {
         self.env.status()
+    }
+
+    /// The names that have to be ready before it.
+    pub(crate) fn depends_on(&self) -> Vec<String> {
+        self.env.list("depends_on")
     }
 
     /// It runs, and its health check fails.

@@ -190,6 +190,17 @@ pub(crate) const GLOBAL: &[Opt] = &[
     switch(None, "deep-monitoring", "all monitoring of a Node app"),
     switch(Some('w'), "write", "also write the options to <name>-pm2.json"),
     switch(None, "attach", "stream the logs afterwards"),
+    switch(
+        None,
+        "wait",
+        "return only when all that was started is ready; fails if it will not be",
+    ),
+    value(
+        None,
+        "wait-timeout",
+        "time",
+        "how long to --wait: 30 is seconds (default 60), 500ms, 2m",
+    ),
     switch(Some('m'), "mini-list", "print the short list"),
     value(
         None,

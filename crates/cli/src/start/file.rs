@@ -1,11 +1,13 @@
 //! Actions on the apps of a configuration file.
 
+use super::order::{Needs, steps};
 use super::{Action, Machine, make_folders, readable, site, tell};
 use crate::client::Client;
 use crate::context::{Context, var};
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::verbs::act::{Job, announce, run};
+use crate::waiting::until_names_ready;
 use config::Loaded;
 use pm2::Object;
 use pm2::rpc::method;
@@ -20,6 +22,16 @@ pub(crate) enum Source {
     Stdin,
     /// A file.
     File(String),
+}
+
+impl Source {
+    /// How complaints name it.
+    fn name(&self) -> &str {
+        match self {
+            Source::Stdin => "standard input",
+            Source::File(path) => path,
+        }
+    }
 }
 
 /// Text that can be read from standard input at most.
@@ -84,18 +96,44 @@ pub(crate) fn act_on_file(
             fresh.push(app);
         }
     }
-    for app in &known {
-        again(context, client, action, app, &caller, &origin, &list)?;
+    let needs: Vec<Needs> = known.iter().chain(&fresh).map(needs_of).collect();
+    let steps = steps(&needs, |name| list.iter().any(|p| p.name == name))
+        .map_err(|error| Failure::Error(format!("{}: {error}", source.name())))?;
+    if !fresh.is_empty() {
+        let names: Vec<&str> = fresh.iter().map(Checked::name).collect();
+        context.console.warn(format_args!(
+            "Applications {} not running, starting...",
+            names.join(", ")
+        ));
     }
-    if fresh.is_empty() {
-        return Ok(());
+    let mut fresh: Vec<Option<Checked>> = fresh.into_iter().map(Some).collect();
+    for step in &steps {
+        let needed = step.iter().flat_map(|&at| needs[at].on.iter().cloned()).collect();
+        until_names_ready(context, client, &needed)?;
+        for app in step.iter().filter_map(|&at| known.get(at)) {
+            again(context, client, action, app, &caller, &origin, &list)?;
+        }
+        let new: Vec<Checked> = step
+            .iter()
+            .filter_map(|&at| fresh.get_mut(at.checked_sub(known.len())?)?.take())
+            .collect();
+        launch(context, client, &new, &caller, &origin)?;
     }
-    let names: Vec<&str> = fresh.iter().map(Checked::name).collect();
-    context.console.warn(format_args!(
-        "Applications {} not running, starting...",
-        names.join(", ")
-    ));
-    launch(context, client, &fresh, &caller, &origin)
+    Ok(())
+}
+
+/// What an app needs, by its checked attributes.
+fn needs_of(app: &Checked) -> Needs {
+    let on = app.as_object().get("depends_on").and_then(Value::as_array);
+    Needs {
+        name: app.name().to_owned(),
+        on: on
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
+    }
 }
 
 /// An app of a file, with what the command line says about all of them.

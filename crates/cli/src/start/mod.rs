@@ -4,6 +4,7 @@
 mod facts;
 mod file;
 mod options;
+pub(crate) mod order;
 pub(crate) mod site;
 
 pub(crate) use facts::Machine;

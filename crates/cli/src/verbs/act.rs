@@ -6,11 +6,14 @@ use crate::console::Console;
 use crate::context::{Context, var};
 use crate::failure::Failure;
 use crate::process::Process;
+use crate::start::order::{Needs, steps};
 use crate::start::{Action, Source, act_on_file, config_source, restart_environment};
 use crate::targets::{number, resolve};
+use crate::waiting::until_names_ready;
 use pm2::inspect::{Options, inspect};
 use pm2::rpc::method;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 pub(crate) fn stop(context: &Context<'_>) -> Result<Then, Failure> {
     each_target(context, Action::Stop)
@@ -130,8 +133,47 @@ pub(crate) struct Job {
     pub(crate) as_text: bool,
 }
 
-/// Runs an action on many processes, some at a time, and tells of each.
+/// Runs an action on many processes, some at a time, and tells of each: what others depend on is started before them, and stopped
+/// after them.
 pub(crate) fn run(
+    context: &Context<'_>,
+    client: &mut Client,
+    action: Action,
+    list: &[Process],
+    jobs: Vec<Job>,
+) -> Result<(), Failure> {
+    let needs: Vec<Needs> = jobs
+        .iter()
+        .map(|job| {
+            let process = list.iter().find(|process| process.pm_id == job.id);
+            process.map_or_else(Needs::default, |process| Needs {
+                name: process.name.clone(),
+                on: process.depends_on(),
+            })
+        })
+        .collect();
+    // What was started cannot be in a circle; if somebody else made one, there is no order to keep.
+    let mut order = steps(&needs, |_| true).unwrap_or_else(|_| vec![(0..jobs.len()).collect()]);
+    let starts = matches!(action, Action::Restart | Action::Reload);
+    if !starts {
+        order.reverse();
+    }
+    let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+    let mut started = BTreeSet::new();
+    for step in order {
+        if starts {
+            let needed = step.iter().flat_map(|&at| &needs[at].on);
+            let needed = needed.filter(|name| started.contains(*name)).cloned().collect();
+            until_names_ready(context, client, &needed)?;
+            started.extend(step.iter().map(|&at| needs[at].name.clone()));
+        }
+        let step = step.into_iter().filter_map(|at| jobs[at].take()).collect();
+        side_by_side(context, client, action, list, step)?;
+    }
+    Ok(())
+}
+
+fn side_by_side(
     context: &Context<'_>,
     client: &mut Client,
     action: Action,

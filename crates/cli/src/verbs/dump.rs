@@ -4,7 +4,10 @@ use super::Then;
 use crate::context::{Context, var};
 use crate::failure::Failure;
 use crate::home::write_atomically;
+use crate::start::order::{Needs, steps};
+use crate::waiting::until_names_ready;
 use pm2::Object;
+use pm2::env::Pm2Env;
 use pm2::rpc::method;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -69,21 +72,46 @@ pub(crate) fn resurrect(context: &Context<'_>) -> Result<Then, Failure> {
         .into_iter()
         .filter(|app| !present.iter().any(|p| p.name == name(app)))
         .collect();
-    let names: Vec<String> = missing.iter().map(name).collect();
-    let args = missing.into_iter().map(|app| vec![Value::Object(app)]).collect();
+    let needs: Vec<Needs> = missing
+        .iter()
+        .map(|app| Needs {
+            name: name(app),
+            on: Pm2Env::from(app.clone()).list("depends_on"),
+        })
+        .collect();
+    // A list that cannot be brought into order is brought back all the same: this may be the start of the host.
+    let order = steps(&needs, |_| true).unwrap_or_else(|error| {
+        console.warn(error);
+        vec![(0..needs.len()).collect()]
+    });
+    let mut missing: Vec<Option<Object>> = missing.into_iter().map(Some).collect();
     let mut failed = false;
-    client.act_on_each(method::PREPARE, args, 16, |_, at, result| {
-        match result {
-            Ok(_) => console.info(format_args!("Process {} restored", names[at])),
-            // One that can't be started must not keep the others down.
-            Err(error) if error.refusal().is_some() => {
-                failed = true;
-                console.error(format_args!("Process {}: {error}", names[at]));
-            }
-            Err(error) => return Err(error),
+    for step in order {
+        let needed = step.iter().flat_map(|&at| needs[at].on.iter().cloned()).collect();
+        if let Err(failure) = until_names_ready(context, &mut client, &needed) {
+            console.warn(format_args!(
+                "{failure}; what depends on it is started all the same"
+            ));
         }
-        Ok(())
-    })?;
+        let args = step.iter().filter_map(|&at| missing[at].take());
+        let args = args.map(|app| vec![Value::Object(app)]).collect();
+        client.act_on_each(method::PREPARE, args, 16, |_, at, result| {
+            let name = &needs[step[at]].name;
+            match result {
+                Ok(started) => {
+                    context.note_started(&started);
+                    console.info(format_args!("Process {name} restored"));
+                }
+                // One that can't be started must not keep the others down.
+                Err(error) if error.refusal().is_some() => {
+                    failed = true;
+                    console.error(format_args!("Process {name}: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })?;
+    }
     if failed {
         Err(Failure::Told)
     } else {

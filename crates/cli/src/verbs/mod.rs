@@ -120,6 +120,7 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
             context.program
         ))),
     }?;
+    crate::waiting::if_asked(context)?;
     match then {
         Then::List => list::after(context)?,
         Then::Done => {}
