@@ -145,7 +145,7 @@ describe('depends_on', () => {
   onlyOurs('circles and unknown names are errors before anything starts', async () => {
     const circle = await pm.run('start', eco(app('a', 'b'), app('b', 'c'), app('c', 'a')));
     expect(circle.code).toBe(1);
-    expect(circle.stderr).toMatch(/eco.json: depends_on goes in a circle: a -> b -> c -> a/);
+    expect(circle.stderr).toMatch(/eco.json:1:\d+: depends_on goes in a circle: a -> b -> c -> a/);
     const stranger = await pm.run('start', eco(app('a', 'nobody')));
     expect(stranger.code).toBe(1);
     expect(stranger.stderr).toContain(

@@ -191,11 +191,6 @@ impl Process {
         self.env.status()
     }
 
-    /// The names that have to be ready before it.
-    pub(crate) fn depends_on(&self) -> Vec<String> {
-        self.env.list("depends_on")
-    }
-
     /// It runs, and its health check fails.
     pub(crate) fn is_unhealthy(&self) -> bool {
         self.status() == "online"

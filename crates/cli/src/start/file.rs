@@ -1,6 +1,6 @@
 //! Actions on the apps of a configuration file.
 
-use super::order::{Needs, steps};
+use super::order::{Needs, OrderError, steps};
 use super::{Action, Machine, make_folders, readable, site, tell};
 use crate::client::Client;
 use crate::context::{Context, var};
@@ -22,16 +22,6 @@ pub(crate) enum Source {
     Stdin,
     /// A file.
     File(String),
-}
-
-impl Source {
-    /// How complaints name it.
-    fn name(&self) -> &str {
-        match self {
-            Source::Stdin => "standard input",
-            Source::File(path) => path,
-        }
-    }
 }
 
 /// Text that can be read from standard input at most.
@@ -96,9 +86,13 @@ pub(crate) fn act_on_file(
             fresh.push(app);
         }
     }
-    let needs: Vec<Needs> = known.iter().chain(&fresh).map(needs_of).collect();
+    let needs: Vec<Needs> = known
+        .iter()
+        .chain(&fresh)
+        .map(|app| Needs::of(app.name(), app.as_object()))
+        .collect();
     let steps = steps(&needs, |name| list.iter().any(|p| p.name == name))
-        .map_err(|error| Failure::Error(format!("{}: {error}", source.name())))?;
+        .map_err(|error| Failure::Error(misordered(&loaded, &error).to_string()))?;
     if !fresh.is_empty() {
         let names: Vec<&str> = fresh.iter().map(Checked::name).collect();
         context.console.warn(format_args!(
@@ -122,18 +116,11 @@ pub(crate) fn act_on_file(
     Ok(())
 }
 
-/// What an app needs, by its checked attributes.
-fn needs_of(app: &Checked) -> Needs {
-    let on = app.as_object().get("depends_on").and_then(Value::as_array);
-    Needs {
-        name: app.name().to_owned(),
-        on: on
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
-    }
+/// A complaint about an order that there is not, with its place in the file.
+pub(crate) fn misordered(loaded: &Loaded, error: &OrderError) -> config::Diagnostic {
+    let of_app = |app: &Object| name_of(app).as_deref() == Some(error.app());
+    let at = loaded.apps.iter().position(of_app).unwrap_or(0);
+    loaded.complain(at, &["depends_on", "dependsOn"], &error.to_string())
 }
 
 /// An app of a file, with what the command line says about all of them.

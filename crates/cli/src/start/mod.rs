@@ -9,7 +9,8 @@ pub(crate) mod site;
 
 pub(crate) use facts::Machine;
 pub(crate) use file::{
-    Source, act_on_file, again, checked, chosen, config_source, launch, load, name_of, start_or_restart,
+    Source, act_on_file, again, checked, chosen, config_source, launch, load, misordered, name_of,
+    start_or_restart,
 };
 pub(crate) use options::options;
 

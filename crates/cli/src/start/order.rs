@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use pm2::Object;
+use serde_json::Value;
 use thiserror::Error;
 
 /// An app with what it needs.
@@ -10,6 +12,25 @@ use thiserror::Error;
 pub(crate) struct Needs {
     pub(crate) name: String,
     pub(crate) on: Vec<String>,
+}
+
+impl Needs {
+    /// What the attributes of an app say: a list of names, or names in one text.
+    pub(crate) fn of(name: &str, app: &Object) -> Needs {
+        let on = match app.get("depends_on").or_else(|| app.get("dependsOn")) {
+            Some(Value::String(names)) => names.split_whitespace().map(str::to_owned).collect(),
+            Some(Value::Array(names)) => names
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+            _ => Vec::new(),
+        };
+        Needs {
+            name: name.to_owned(),
+            on,
+        }
+    }
 }
 
 /// An order that there is not.
@@ -21,6 +42,16 @@ pub(crate) enum OrderError {
     /// Nobody has this name.
     #[error("app {app} depends on {on}, which is neither among these apps nor running; check the name")]
     Unknown { app: String, on: String },
+}
+
+impl OrderError {
+    /// The app to complain about.
+    pub(crate) fn app(&self) -> &str {
+        match self {
+            OrderError::Circle(Chain(way)) => way.first().map_or("", String::as_str),
+            OrderError::Unknown { app, .. } => app,
+        }
+    }
 }
 
 /// `a -> b -> a`

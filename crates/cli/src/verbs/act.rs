@@ -146,9 +146,8 @@ pub(crate) fn run(
         .iter()
         .map(|job| {
             let process = list.iter().find(|process| process.pm_id == job.id);
-            process.map_or_else(Needs::default, |process| Needs {
-                name: process.name.clone(),
-                on: process.depends_on(),
+            process.map_or_else(Needs::default, |process| {
+                Needs::of(&process.name, process.env.as_object())
             })
         })
         .collect();

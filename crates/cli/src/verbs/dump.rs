@@ -7,7 +7,6 @@ use crate::home::write_atomically;
 use crate::start::order::{Needs, steps};
 use crate::waiting::until_names_ready;
 use pm2::Object;
-use pm2::env::Pm2Env;
 use pm2::rpc::method;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -72,13 +71,7 @@ pub(crate) fn resurrect(context: &Context<'_>) -> Result<Then, Failure> {
         .into_iter()
         .filter(|app| !present.iter().any(|p| p.name == name(app)))
         .collect();
-    let needs: Vec<Needs> = missing
-        .iter()
-        .map(|app| Needs {
-            name: name(app),
-            on: Pm2Env::from(app.clone()).list("depends_on"),
-        })
-        .collect();
+    let needs: Vec<Needs> = missing.iter().map(|app| Needs::of(&name(app), app)).collect();
     // A list that cannot be brought into order is brought back all the same: this may be the start of the host.
     let order = steps(&needs, |_| true).unwrap_or_else(|error| {
         console.warn(error);

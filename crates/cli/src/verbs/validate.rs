@@ -4,7 +4,8 @@ use super::Then;
 use crate::args::nearest;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::start::{Machine, Source, checked, config_source, load, name_of};
+use crate::start::order::{Needs, OrderError, steps};
+use crate::start::{Machine, Source, checked, config_source, load, misordered, name_of};
 use config::{Diagnostic, Loaded};
 use pm2::Object;
 use pm2::schema::{ATTRIBUTES, Level, Origin, attribute, camel_case, is_overlay, json_schema};
@@ -148,6 +149,20 @@ fn look_at(context: &Context<'_>, loaded: &Loaded) -> Vec<Complaint> {
             }
             Err(other) => complain(false, None, &other.to_string(), None),
         }
+    }
+    let needs: Vec<Needs> = loaded
+        .apps
+        .iter()
+        .map(|app| Needs::of(&name_of(app).unwrap_or_default(), app))
+        .collect();
+    if let Err(error) = steps(&needs, |_| false) {
+        out.push(Complaint {
+            // A name that is not in this file may run already.
+            warning: matches!(error, OrderError::Unknown { .. }),
+            app: Some(error.app().to_owned()),
+            attribute: Some("depends_on".into()),
+            diagnostic: misordered(loaded, &error),
+        });
     }
     out
 }

@@ -11,6 +11,14 @@ const MEANINGS: &[(&str, &str)] = &[
         "what to run: a file, a program in PATH, or a command line",
     ),
     ("name", "name of the processes; default: the script's"),
+    (
+        "health",
+        "how it is checked: { http | tcp | command, interval, timeout, retries, start_period, on_failure }",
+    ),
+    (
+        "depends_on",
+        "names of apps that have to be ready before it starts",
+    ),
     ("namespace", "group name, usable as a target"),
     ("cwd", "folder to run in; the other paths start from it"),
     ("args", "arguments of the script"),
