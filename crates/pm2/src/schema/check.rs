@@ -68,7 +68,7 @@ pub fn check(mut raw: Object, caller: &Caller, host: &dyn Host) -> Result<Checke
     }
     remove(&mut raw, "execute_command");
     put(&mut raw, "username", caller.username.as_str());
-    if get(&raw, "time").is_some_and(js::truthy) && get(&raw, "log_date_format").is_none() {
+    if get(&raw, "time").is_some_and(js::truthy) {
         put(&mut raw, "log_date_format", "YYYY-MM-DDTHH:mm:ss");
     }
     user_and_group(&mut raw, caller, host)?;

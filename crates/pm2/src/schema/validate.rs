@@ -88,6 +88,14 @@ fn accept(attribute: &Attribute, value: &Value) -> Result<Value, String> {
     {
         value = js::json_number(number);
     }
+    // To PM2 a list of one number is that number.
+    if let Value::Array(items) = &value
+        && let [only] = items.as_slice()
+        && attribute.kinds.contains(&Kind::Number)
+        && let Some(number) = js::as_int(only)
+    {
+        value = number.into();
+    }
     if !attribute.kinds.contains(&kind_of(&value)) {
         return Err(kind_text(name, attribute.kinds, &value));
     }
