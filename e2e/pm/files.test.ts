@@ -1,7 +1,7 @@
-// What is ours around configuration files: TOML, validate, schema, apply.
+// Kinds of configuration files, on both sides; and what is ours around them: TOML, validate, schema, apply.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
 import { apps, onlyOurs } from '../lib/under-test.ts';
 
@@ -18,6 +18,63 @@ function write(name: string, content: string | object): string {
   writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content, null, 2));
   return file;
 }
+
+describe('modules', () => {
+  const script = JSON.stringify(app('prints.js'));
+  test.each([
+    ['CommonJS by name', 'eco.config.cjs', `module.exports = { apps: [{ name: 'one', script: ${script} }] }`],
+    ['an ES module by name', 'eco.config.mjs', `export const apps = [{ name: 'one', script: ${script} }];`],
+    [
+      'a list, with __dirname and an import of its own',
+      'eco.config.js',
+      `const path = require('path');
+module.exports = [{ name: path.basename(__filename, '.config.js') === 'eco' ? 'one' : 'none', script: ${script} }];`,
+    ],
+  ])('%s', async (_, name, text) => {
+    await pm.ok('start', write(name, text));
+    expect((await pm.list()).map((entry) => entry.name)).toEqual(['one']);
+  });
+
+  test('a .js file in a package of ES modules', async () => {
+    write('package.json', { type: 'module' });
+    const file = write('eco.config.js', `export const apps = [{ name: 'one', script: ${script} }];`);
+    await pm.ok('start', file);
+    expect((await pm.list()).map((entry) => entry.name)).toEqual(['one']);
+  });
+
+  onlyOurs('export default', async () => {
+    const file = write(
+      'eco.config.mjs',
+      `import os from 'node:os';
+console.log('noise');
+export default { apps: [{ name: 'one', script: ${script}, env: { CPUS: os.cpus().length } }] };`,
+    );
+    await pm.ok('start', file);
+    expect((await pm.list()).map((entry) => entry.name)).toEqual(['one']);
+    const { stdout } = await pm.ok('apply', file, '--json');
+    expect(JSON.parse(stdout).changes).toMatchObject([{ action: 'none' }]);
+  });
+});
+
+test('the pm2 section of a package.json', async () => {
+  const file = write('package.json', {
+    name: 'thing',
+    version: '1.0.0',
+    pm2: [{ name: 'packaged', script: app('prints.js') }],
+  });
+  await pm.ok('start', file);
+  expect((await pm.list()).map((entry) => entry.name)).toEqual(['packaged']);
+});
+
+test('the variables of a deploy environment lie below those of the app', async () => {
+  const file = write('eco.json', {
+    apps: [{ name: 'web', script: app('prints.js'), env: { A: 'app' }, env_live: { B: 'overlay' } }],
+    deploy: { live: { env: { A: 'deploy', B: 'deploy', C: 'deploy' } } },
+  });
+  await pm.ok('start', file, '--env', 'live');
+  const { env } = (await pm.app('web')).pm2_env;
+  expect([env.A, env.B, env.C]).toEqual(['deploy', 'overlay', 'deploy']);
+});
 
 onlyOurs('TOML', async () => {
   const file = write(
