@@ -27,7 +27,9 @@ mod tui;
 mod verbs;
 mod waiting;
 
-use args::{Given, ParseError, Typed, Verb, command_help, parse, program_help, usage, verb_like};
+use args::{
+    Given, ParseError, Typed, Verb, command_help, option_like, parse, program_help, usage, verb_like,
+};
 use console::Console;
 use context::Context;
 use std::ffi::OsString;
@@ -174,6 +176,12 @@ fn mistaken(program: &str, error: &ParseError, console: &Console) -> ExitCode {
         ParseError::ExtraOperand(verb, _) => {
             console.error(error);
             console.put(command_help(program, *verb));
+        }
+        ParseError::UnknownOption(typed) => {
+            console.complain(format_args!("\n  error: {error}\n"));
+            if let Some(near) = option_like(typed) {
+                console.complain(format_args!("  did you mean --{near}?\n"));
+            }
         }
         _ => console.complain(format_args!("\n  error: {error}\n")),
     }

@@ -14,7 +14,7 @@ pub(crate) use complete::{candidates, snippet};
 pub(crate) use help::{command_help, program_help, usage};
 pub(crate) use man::man_page;
 pub(crate) use parse::{Given, ParseError, Typed, parse};
-pub(crate) use suggest::{nearest, verb_like};
+pub(crate) use suggest::{nearest, option_like, verb_like};
 
 /// Every verb by its meaning; names and aliases are in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,6 @@
 //! What may have been meant.
 
+use super::options::GLOBAL;
 use super::table::VERBS;
 
 /// The candidate that differs least from what was typed, if it is near enough to be a slip of the finger.
@@ -22,6 +23,13 @@ pub(crate) fn verb_like(typed: &str) -> Option<&'static str> {
             .iter()
             .flat_map(|entry| entry.names.iter().copied().filter(|name| name.len() > 1)),
     )
+}
+
+/// The option that a mistyped one looks like; one of any command, since the command may be mistyped too.
+pub(crate) fn option_like(typed: &str) -> Option<&'static str> {
+    let typed = typed.strip_prefix("--")?;
+    let own = VERBS.iter().flat_map(|entry| entry.options);
+    nearest(typed, GLOBAL.iter().chain(own).map(|option| option.long))
 }
 
 /// Edits (insert, remove, replace, swap neighbours) between two words, case ignored. Long words are cut: nobody
@@ -62,6 +70,10 @@ mod tests {
         assert_eq!(verb_like("lsit"), Some("list"));
         assert_eq!(verb_like("startorrestart"), Some("startOrRestart"));
         assert_eq!(verb_like("frobnicate"), None);
+        assert_eq!(option_like("--instnaces"), Some("instances"));
+        assert_eq!(option_like("--no-autorestat"), Some("no-autorestart"));
+        assert_eq!(option_like("--frobnicate"), None);
+        assert_eq!(option_like("-q"), None);
         assert_eq!(nearest("wokrer", ["api", "worker"]), Some("worker"));
         assert_eq!(nearest("x", ["api"]), None);
         assert_eq!(nearest("", ["api"]), None);
