@@ -55,7 +55,14 @@ impl Daemon {
             &format!("got {}, ending", os::signal::name(signal).unwrap_or("a signal")),
         );
         self.dump();
+        self.tell_end(pm2::bus::KilledBy::Signal);
         self.end(None);
+    }
+
+    fn tell_end(&mut self, by: pm2::bus::KilledBy) {
+        if let Ok(frame) = pm2::bus::kill(by) {
+            let _ = self.bus.publish(frame);
+        }
     }
 
     /// A client asks for the end. It has deleted its apps before; what is left is stopped all the same.
@@ -63,9 +70,7 @@ impl Daemon {
         if self.ending.is_some() {
             return;
         }
-        if let Ok(frame) = pm2::bus::kill() {
-            let _ = self.bus.publish(frame);
-        }
+        self.tell_end(pm2::bus::KilledBy::Client);
         self.end(caller);
     }
 

@@ -130,12 +130,22 @@ pub fn raw_message(process: &ProcessRef<'_>, at_ms: i64, raw: &Value) -> Result<
     )
 }
 
+/// Who ends the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KilledBy {
+    /// A client, by `killMe`.
+    Client,
+    /// A signal.
+    Signal,
+}
+
 /// The frame that tells all clients that the daemon is going down.
-pub fn kill() -> Result<Vec<u8>, AxonError> {
-    encode_message(
-        TOPIC_KILL,
-        &serde_json::json!({ "status": "killed", "msg": "pm2 has been killed via CLI" }),
-    )
+pub fn kill(by: KilledBy) -> Result<Vec<u8>, AxonError> {
+    let msg = match by {
+        KilledBy::Client => "pm2 has been killed via CLI",
+        KilledBy::Signal => "pm2 has been killed by SIGNAL",
+    };
+    encode_message(TOPIC_KILL, &serde_json::json!({ "status": "killed", "msg": msg }))
 }
 
 /// A message as a client sees it.
