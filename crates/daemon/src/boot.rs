@@ -171,6 +171,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         watching: Watching::default(),
         crons: Crons::default(),
         ending: None,
+        replacing: None,
         looks: crate::health::room(),
     };
     let stored = std::fs::read_to_string(&daemon.home.module_conf_file).unwrap_or_default();
@@ -319,6 +320,7 @@ impl Daemon {
     /// The keeper has gone: start another one, and give it everything.
     pub(crate) fn replace_keeper(&mut self, error: &ClientError) -> Result<(), BootError> {
         self.complain(&format!("{error}; starting another keeper"));
+        self.keeper_died_while_replaced();
         let keeper = Keeper::respawn(&self.respawn)?;
         self.keeper = KeeperLink::new(keeper).map_err(step("watching the keeper"))?;
         self.hand_over();

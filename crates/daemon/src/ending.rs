@@ -156,7 +156,7 @@ impl Daemon {
 
     /// Whether the loop may return.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ending.as_ref().is_some_and(|ending| ending.done)
+        self.has_left() || self.ending.as_ref().is_some_and(|ending| ending.done)
     }
 
     /// Write down what runs, unless that is nothing.

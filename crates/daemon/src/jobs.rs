@@ -39,6 +39,11 @@ impl<T> Default for Jobs<T> {
 }
 
 impl<T> Jobs<T> {
+    /// Nobody waits for anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
     /// A job without commands yet. Add at least one with [`Jobs::ticket`].
     pub(crate) fn open(&mut self, then: T) -> JobId {
         let id = JobId(self.number());

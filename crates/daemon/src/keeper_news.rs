@@ -24,13 +24,17 @@ impl Daemon {
                 errno,
             } => {
                 let reason = io::Error::from_raw_os_error(errno);
+                if request == RequestKind::Exec {
+                    self.keeper_was_not_replaced(errno);
+                }
                 self.complain(&format!("the keeper refused {request:?} {key} {name}: {reason}"));
                 if request == RequestKind::Spawn {
                     self.start_refused(Incarnation(key), errno);
                 }
             }
-            // Only after a connect or an exec; then all of it is in the store already.
-            Told::Welcome { .. } | Told::Ready | Told::Child(_) | Told::Stored { .. } => {}
+            Told::Welcome { .. } => self.keeper_was_replaced(),
+            // Only after a connect; then all of it is in the store already.
+            Told::Ready | Told::Child(_) | Told::Stored { .. } => {}
         }
     }
 

@@ -46,6 +46,7 @@ mod pump;
 mod recent;
 mod record;
 mod reloading;
+mod replacing;
 mod rotation;
 mod rpc;
 mod run;

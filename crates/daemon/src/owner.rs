@@ -38,6 +38,7 @@ use crate::preload::Preload;
 use crate::profile::Profile;
 use crate::pump::LogPump;
 use crate::record;
+use crate::replacing::Replacing;
 use crate::rotation::LogRules;
 use crate::rpc::{Door, Responder};
 use crate::settings::Settings;
@@ -89,6 +90,8 @@ pub(crate) struct Daemon {
     pub(crate) watching: Watching,
     pub(crate) crons: Crons,
     pub(crate) ending: Option<Ending>,
+    /// A newer program is taking over.
+    pub(crate) replacing: Option<Replacing>,
     /// Room for looks at the health of processes.
     pub(crate) looks: Arc<Semaphore>,
 }
@@ -225,6 +228,7 @@ impl Daemon {
             self.next_cluster_wake(),
             self.next_look_at_end(),
             self.profile_end(),
+            self.leave_at(),
         ]
         .into_iter()
         .flatten()
@@ -265,6 +269,7 @@ impl Daemon {
                 break;
             }
         }
+        self.leave_if_replaced();
         if self.can_end() {
             self.end_now();
         }

@@ -79,6 +79,8 @@ pub mod method {
     pub const AGENT_LINK: &str = "agentLink";
     /// Ours: end the agent.
     pub const AGENT_STOP: &str = "agentStop";
+    /// Ours: let a newer program take over, without an app noticing.
+    pub const REPLACE_PROGRAM: &str = "replaceProgram";
     /// Ours: what the agent is connected to.
     pub const AGENT_INFO: &str = "agentInfo";
     /// What the agent sent to the hub since a look; ours.

@@ -69,6 +69,7 @@ pub(crate) enum Verb {
     Unlink,
     Ping,
     Kill,
+    Update,
     Apply,
     Validate,
     Schema,

@@ -464,6 +464,13 @@ pub(crate) const VERBS: &[Entry] = &[
         "ask whether the daemon is there",
         Names::Unknown,
     ),
+    verb(
+        Verb::Update,
+        &["update", "updatePM2"],
+        "",
+        "let this program take over from the daemon that runs",
+        Names::Unknown,
+    ),
     strict(verb(
         Verb::Kill,
         &["kill"],

@@ -1,6 +1,7 @@
 //! save, cleardump, resurrect.
 
 use super::Then;
+use crate::client::Client;
 use crate::context::{Context, var};
 use crate::failure::Failure;
 use crate::home::write_atomically;
@@ -32,13 +33,18 @@ pub(crate) fn save(context: &Context<'_>) -> Result<Then, Failure> {
         ));
         return Ok(Then::Done);
     }
-    let text = pm2::dump::write(kept.iter().map(|p| &p.env));
+    keep(context, &pm2::dump::write(kept.iter().map(|p| &p.env)))?;
+    console.info(format_args!("Successfully saved in {}", path.display()));
+    Ok(Then::Done)
+}
+
+/// Writes a dump; the one before becomes its backup.
+pub(super) fn keep(context: &Context<'_>, text: &str) -> Result<(), Failure> {
+    let path = &context.home.dump_file;
     if path.exists() {
         std::fs::copy(path, &context.home.dump_backup).map_err(Failure::file("keeping a copy of", path))?;
     }
-    write_atomically(path, text.as_bytes(), MODE).map_err(Failure::file("writing", path))?;
-    console.info(format_args!("Successfully saved in {}", path.display()));
-    Ok(Then::Done)
+    write_atomically(path, text.as_bytes(), MODE).map_err(Failure::file("writing", path))
 }
 
 pub(crate) fn clear(context: &Context<'_>) -> Result<Then, Failure> {
@@ -60,6 +66,13 @@ pub(crate) fn resurrect(context: &Context<'_>) -> Result<Then, Failure> {
         return Ok(Then::List);
     };
     console.info(format_args!("Restoring processes located in {}", path.display()));
+    restore(context, &mut client, apps)?;
+    Ok(Then::List)
+}
+
+/// Starts those elements of a dump whose names are not there yet.
+pub(super) fn restore(context: &Context<'_>, client: &mut Client, apps: Vec<Object>) -> Result<(), Failure> {
+    let console = context.console;
     let present = client.list(Some(&[]))?;
     let name = |app: &Object| {
         app.get("name")
@@ -81,7 +94,7 @@ pub(crate) fn resurrect(context: &Context<'_>) -> Result<Then, Failure> {
     let mut failed = false;
     for step in order {
         let needed = step.iter().flat_map(|&at| needs[at].on.iter().cloned()).collect();
-        if let Err(failure) = until_names_ready(context, &mut client, &needed) {
+        if let Err(failure) = until_names_ready(context, client, &needed) {
             console.warn(format_args!(
                 "{failure}; what depends on it is started all the same"
             ));
@@ -105,11 +118,7 @@ pub(crate) fn resurrect(context: &Context<'_>) -> Result<Then, Failure> {
             Ok(())
         })?;
     }
-    if failed {
-        Err(Failure::Told)
-    } else {
-        Ok(Then::List)
-    }
+    if failed { Err(Failure::Told) } else { Ok(()) }
 }
 
 /// The dump, or its copy if the dump is broken. A broken file is put aside under another name: it may be all that is left of a

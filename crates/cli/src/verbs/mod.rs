@@ -30,6 +30,7 @@ pub(crate) mod start;
 mod startup;
 mod sysinfo;
 mod trigger;
+mod update;
 mod validate;
 
 use crate::args::Verb;
@@ -96,6 +97,7 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Unmonitor => monitor::unmonitor(context),
         Verb::Link => link::link(context),
         Verb::Unlink => link::unlink(context),
+        Verb::Update => update::update(context),
         Verb::Kill => kill::kill(context),
         Verb::Completion => completion::completion(context),
         Verb::Apply => apply::apply(context),

@@ -70,6 +70,16 @@ pub(super) fn reload_logs(daemon: &mut Daemon, responder: Responder) {
     responder.value(&json!({}));
 }
 
+/// A newer program is to take over.
+pub(super) fn replace_program(daemon: &mut Daemon, args: &Args, responder: Responder) {
+    let path = args.get(0).get("path").and_then(serde_json::Value::as_str);
+    match path.map(std::path::Path::new).filter(|path| path.is_absolute()) {
+        Some(path) => daemon.replace_program(path, responder),
+        None => responder
+            .error("replaceProgram: say {path}, the absolute path of the program that is to take over"),
+    }
+}
+
 /// From now on nothing is restarted. No answer, as with PM2.
 pub(super) fn notify_kill(daemon: &mut Daemon) {
     daemon.handle(Input::Draining);

@@ -47,6 +47,7 @@ pub(crate) fn call(daemon: &mut Daemon, name: &str, args: Vec<Value>, peer_pid: 
         method::STOP_WATCH => watch::stop(daemon, &args, responder),
         method::START_WATCH => watch::start(daemon, &args, responder),
         method::TOGGLE_WATCH => watch::toggle(daemon, &args, responder),
+        method::REPLACE_PROGRAM => info::replace_program(daemon, &args, responder),
         method::AGENT_LINK => agent::link(daemon, responder),
         method::AGENT_STOP => agent::stop(daemon, responder),
         method::AGENT_INFO => agent::info(daemon, responder),
