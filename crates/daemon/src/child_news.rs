@@ -14,6 +14,9 @@ use crate::clock;
 use crate::keeper_link::KeeperLink;
 use crate::owner::{Daemon, process_ref};
 
+/// Scratch space that is larger than this was needed for one message only.
+const LARGE: usize = 256 * 1024;
+
 /// The name under which the keeper holds the unfinished frames of a channel.
 pub(crate) fn stash_name(incarnation: Incarnation) -> String {
     format!("ipc/{}", incarnation.0)
@@ -51,8 +54,10 @@ impl Daemon {
                 Err(_) => bad += 1,
             },
         );
-        self.scratch.clear();
-        self.scratch.shrink_to(256 * 1024);
+        // A usual one is kept as it is: to fill it with zeros again would take longer than to read into it.
+        if self.scratch.len() > LARGE {
+            self.scratch = Vec::new();
+        }
         for message in messages {
             self.on_child_message(id, incarnation, message);
         }

@@ -10,10 +10,14 @@ use crate::cluster::WorkerParts;
 /// An app's own variable that keeps all of them away from it.
 const SWITCH: &str = "PILOTHOUSE_PRELOAD";
 
-/// The folder of the scripts.
+/// For apps that run as another user, who may not look into the home. Only root can start such apps, and root can write here.
+const COMMON_FOLDER: &str = "/run/pilothouse/preload";
+
+/// The folders of the scripts.
 #[derive(Clone, Debug)]
 pub(crate) struct Preload {
     folder: PathBuf,
+    common: PathBuf,
 }
 
 impl Preload {
@@ -21,12 +25,13 @@ impl Preload {
     pub(crate) fn of_home(home: &Path) -> Self {
         Self {
             folder: home.join("preload"),
+            common: COMMON_FOLDER.into(),
         }
     }
 
     /// The file of [`node::PRELOAD`], if it could be made.
-    pub(crate) fn worker(&self) -> Option<PathBuf> {
-        self.file("worker", node::PRELOAD).ok()
+    pub(crate) fn worker(&self, env: &Pm2Env) -> Option<PathBuf> {
+        self.file(env, "worker", node::PRELOAD).ok()
     }
 
     /// Lets an app be monitored, unless it refuses.
@@ -35,7 +40,7 @@ impl Preload {
             return;
         }
         // Without it the app runs all the same.
-        let Ok(path) = self.file("monitor", node::MONITOR) else {
+        let Ok(path) = self.file(env, "monitor", node::MONITOR) else {
             return;
         };
         // The errors of workers are reported by their own script.
@@ -48,14 +53,17 @@ impl Preload {
     }
 
     /// Makes sure that a file is there. Its name says which release it belongs to: apps of an older one may load theirs once more.
-    fn file(&self, name: &str, text: &str) -> io::Result<PathBuf> {
-        let path = self
-            .folder
-            .join(format!("{name}-{}.cjs", env!("CARGO_PKG_VERSION")));
+    fn file(&self, env: &Pm2Env, name: &str, text: &str) -> io::Result<PathBuf> {
+        let folder = if env.uid().is_some() {
+            &self.common
+        } else {
+            &self.folder
+        };
+        let path = folder.join(format!("{name}-{}.cjs", env!("CARGO_PKG_VERSION")));
         if std::fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
             return Ok(path);
         }
-        std::fs::create_dir_all(&self.folder)?;
+        std::fs::create_dir_all(folder)?;
         let draft = path.with_extension("new");
         std::fs::write(&draft, text)?;
         std::fs::rename(draft, &path)?;
@@ -63,14 +71,12 @@ impl Preload {
     }
 }
 
-/// Only Node can load them, they must be readable for the app's user, and the app may refuse them.
+/// Only Node can load them, and the app may refuse them.
 pub(crate) fn can_preload(env: &Pm2Env) -> bool {
     let program = Path::new(env.interpreter())
         .file_name()
         .and_then(|name| name.to_str());
-    program.is_some_and(|name| name.starts_with("node"))
-        && env.text(SWITCH) != Some("off")
-        && env.uid().is_none()
+    program.is_some_and(|name| name.starts_with("node")) && env.text(SWITCH) != Some("off")
 }
 
 /// Modules bring a library of their own.
@@ -98,7 +104,6 @@ mod tests {
         for other in [
             json!({ "exec_interpreter": "bun" }),
             json!({ "exec_interpreter": "node", "PILOTHOUSE_PRELOAD": "off" }),
-            json!({ "exec_interpreter": "node", "uid": "www-data" }),
         ] {
             assert!(!can_preload(&env(other)));
         }
@@ -115,14 +120,14 @@ mod tests {
     fn the_files_are_made_and_mended() {
         let dir = tempfile::tempdir().unwrap();
         let preload = Preload::of_home(dir.path());
-        let path = preload.worker().unwrap();
+        let node = env(json!({ "exec_interpreter": "node", "exec_mode": "fork_mode" }));
+        let path = preload.worker(&node).unwrap();
         std::fs::write(&path, "spoilt").unwrap();
-        assert_eq!(preload.worker(), Some(path.clone()));
+        assert_eq!(preload.worker(&node), Some(path.clone()));
         assert_eq!(std::fs::read_to_string(path).unwrap(), node::PRELOAD);
         let nowhere = Preload::of_home(Path::new("/dev/null"));
-        assert_eq!(nowhere.worker(), None);
+        assert_eq!(nowhere.worker(&node), None);
         let mut parts = WorkerParts::default();
-        let node = env(json!({ "exec_interpreter": "node", "exec_mode": "fork_mode" }));
         nowhere.add_monitor(&node, &mut parts);
         assert_eq!(parts, WorkerParts::default());
         preload.add_monitor(&node, &mut parts);
@@ -130,5 +135,16 @@ mod tests {
             (parts.args.len(), parts.vars),
             (2, vec!["PILOTHOUSE_MONITOR=errors".into()])
         );
+    }
+
+    #[test]
+    fn another_user_gets_them_from_a_folder_that_all_may_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut preload = Preload::of_home(&dir.path().join("home"));
+        preload.common = dir.path().join("common");
+        let other = env(json!({ "exec_interpreter": "node", "uid": "www-data" }));
+        let path = preload.worker(&other).unwrap();
+        assert!(path.starts_with(&preload.common), "{}", path.display());
+        assert!(!preload.folder.exists());
     }
 }

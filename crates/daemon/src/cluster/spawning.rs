@@ -28,7 +28,7 @@ impl WorkerParts {
         }
         let number = cluster.primary.take_number();
         // Without it a worker serves all the same.
-        let script = can_preload(env).then(|| preload.worker()).flatten();
+        let script = can_preload(env).then(|| preload.worker(env)).flatten();
         parts(env, number, script.as_deref())
     }
 }

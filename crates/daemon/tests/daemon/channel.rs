@@ -25,7 +25,7 @@ fn a_node_app_is_ready_when_it_says_so_and_offers_actions() {
         "app",
         "node",
         &script,
-        &json!({ "wait_ready": true, "listen_timeout": 20000 }),
+        &json!({ "wait_ready": true, "listen_timeout": 20000, "pmx": false }),
     );
     let shown = home.show(id);
     let env = &shown["pm2_env"];
