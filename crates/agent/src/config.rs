@@ -1,6 +1,7 @@
 //! The settings of a link: `agent.json5` as PM2 writes it, and where each setting comes from.
 
 use crate::identity::{self, FileError};
+use crate::proxy::{self, Proxy, ProxyError, Said};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,10 @@ pub struct LinkSettings {
     pub root: String,
     /// Whether the hub may ask for actions.
     pub reverse: bool,
+    /// What stands between this host and the hub.
+    pub proxy: Option<Proxy>,
+    /// Its address as it was given, with the password: for the file alone.
+    pub proxy_address: String,
 }
 
 impl std::fmt::Debug for LinkSettings {
@@ -34,6 +39,7 @@ impl std::fmt::Debug for LinkSettings {
             .field("machine_name", &self.machine_name)
             .field("root", &self.root)
             .field("reverse", &self.reverse)
+            .field("proxy", &self.proxy)
             .finish()
     }
 }
@@ -72,6 +78,9 @@ pub struct AgentFile {
     /// Root address of the hub.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub info_node: String,
+    /// Address of the proxy, with user and password.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub proxy: String,
     /// Everything else.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -222,6 +231,8 @@ pub struct Resolved {
     pub name_from: Origin,
     /// Of the address.
     pub root_from: Origin,
+    /// Of the proxy, if there is one.
+    pub proxy_from: Option<Origin>,
 }
 
 /// Something needed is nowhere to be found.
@@ -242,6 +253,9 @@ pub enum ResolveError {
     /// An address that cannot be one.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A proxy that cannot be one.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
 }
 
 /// The address of the hub makes no sense.
@@ -304,12 +318,28 @@ pub fn resolve(
         Some("true" | "1") => true,
         _ => file.is_none_or(|f| f.reverse_interact),
     };
+    let root = normal_root(&root)?;
+    let (proxy_address, proxy_from) = match proxy::from_environment(&env, &root) {
+        Said::By(address, name) => (address, Some(Origin::Env(name))),
+        Said::Direct => (String::new(), None),
+        Said::Nothing => match saved(|f| &f.proxy) {
+            Some((address, from)) => (address, Some(from)),
+            None => (String::new(), None),
+        },
+    };
+    let proxy = match proxy_from {
+        None => None,
+        Some(Origin::Env(name)) => Some(Proxy::parse(&proxy_address, name)?),
+        Some(_) => Some(Proxy::parse(&proxy_address, "the saved proxy")?),
+    };
     let settings = LinkSettings {
         public_key,
         secret_key,
         machine_name,
-        root: normal_root(&root)?,
+        root,
         reverse,
+        proxy,
+        proxy_address,
     };
     Ok(Resolved {
         settings,
@@ -317,6 +347,7 @@ pub fn resolve(
         secret_from,
         name_from,
         root_from,
+        proxy_from,
     })
 }
 
@@ -364,6 +395,7 @@ pub fn to_file(settings: &LinkSettings, pm2_version: &str, before: Option<AgentF
         pm2_version: pm2_version.to_owned(),
         reverse_interact: settings.reverse,
         info_node: settings.root.clone(),
+        proxy: settings.proxy_address.clone(),
         ..before.unwrap_or_default()
     }
 }

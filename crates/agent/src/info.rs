@@ -4,7 +4,7 @@ use crate::config::mask;
 use crate::inspect::Inspector;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Where the link stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,8 +79,10 @@ pub struct LinkInfo {
     pub remote_host: String,
     /// Whether data flows.
     pub connected: bool,
-    /// The ways data takes: `websocket`.
-    pub transporters: String,
+    /// The way data takes: `websocket`, or `push` where none gets through.
+    pub transporters: &'static str,
+    /// Whether the hub's commands can come in.
+    pub commands: bool,
     /// Address of the link's socket.
     pub socket_path: String,
     /// The `$PM2_HOME` that is reported.
@@ -112,6 +114,8 @@ pub(crate) struct Shared {
     pub(crate) socket_path: String,
     pub(crate) home: PathBuf,
     pub(crate) reverse: bool,
+    /// Whether the hub's commands can come in by the present connection.
+    pub(crate) commands: AtomicBool,
     pub(crate) inspector: Inspector,
 }
 
@@ -128,13 +132,15 @@ impl Shared {
             .told
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let commands = self.commands.load(Ordering::Relaxed);
         LinkInfo {
             machine_name: self.machine_name.clone(),
             public_key: told.public_key.clone(),
             secret_key: mask(&told.secret_key),
             remote_host: told.remote_host.clone(),
             connected: status.is_linked(),
-            transporters: "websocket".to_owned(),
+            transporters: if commands { "websocket" } else { "push" },
+            commands: commands && status.is_linked(),
             socket_path: self.socket_path.clone(),
             pm2_home_monitored: self.home.clone(),
             status,

@@ -21,6 +21,7 @@ mod journal;
 pub mod link;
 mod observe;
 pub mod policy;
+pub mod proxy;
 pub mod redact;
 mod run;
 pub mod spool;

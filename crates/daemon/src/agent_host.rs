@@ -384,6 +384,7 @@ impl AgentHost {
             "reason": reason,
             "retry_in_ms": retry_in_ms,
             "reverse": info.reverse,
+            "commands": info.commands,
             "reports_waiting": info.reports_waiting,
             "reports_dropped": info.reports_dropped,
             "observations_lost": info.observations_lost,

@@ -190,6 +190,7 @@ pub(crate) fn assemble(options: HubOptions, clock: Clock) -> Result<Assembled, H
         telemetry,
         bus: Arc::new(InProcessBus::default()),
         live,
+        pushes: intake::ours::Pushes::default(),
         auth: Auth::new(),
         stop: stopping,
     });

@@ -30,6 +30,8 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     /// What every server looks like this second.
     pub live: crate::live::Live,
+    /// Agents that come in by plain requests.
+    pub pushes: crate::intake::ours::Pushes,
     /// Passwords, tokens, limits.
     pub auth: Auth,
     /// Turns true when the hub stops.

@@ -58,12 +58,16 @@ fn choice(file: &AgentFile, resolved: Option<&Resolved>) -> LinkChoice {
         root: file.info_node.clone(),
         reverse: file.reverse_interact,
         origins: resolved.map_or_else(Vec::new, |from| {
-            vec![
+            let mut origins = vec![
                 ("public key", from.public_from.to_string()),
                 ("secret key", from.secret_from.to_string()),
                 ("server name", from.name_from.to_string()),
                 ("hub address", from.root_from.to_string()),
-            ]
+            ];
+            if let (Some(proxy), Some(origin)) = (&from.settings.proxy, from.proxy_from) {
+                origins.push(("proxy", format!("{origin}: {proxy}")));
+            }
+            origins
         }),
     }
 }

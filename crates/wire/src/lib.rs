@@ -19,6 +19,7 @@ pub mod frame;
 pub mod ids;
 pub mod live;
 pub mod message;
+pub mod push;
 pub mod telemetry;
 
 pub use codec::{MAX_LIST, MAX_METRICS, MAX_PROCESSES};

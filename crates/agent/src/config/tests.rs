@@ -174,6 +174,8 @@ fn the_file_is_pm2s_in_content_and_look() {
         secret_key: "sec".into(),
         machine_name: "web-1".into(),
         root: "http://h:1".into(),
+        proxy: None,
+        proxy_address: String::new(),
         reverse: true,
     };
     save(home.path(), &to_file(&settings, "7.0.4", None)).unwrap();

@@ -25,13 +25,19 @@ impl Agent {
         }
         let now = self.now();
         match event {
-            ConnEvent::Opened { local_ip } => {
+            ConnEvent::Opened { local_ip, commands } => {
+                self.shared.commands.store(commands, Ordering::Relaxed);
                 self.probe.internal_ip = local_ip;
                 if let Some(ip) = local_ip {
                     self.live.set_internal_ip(ip.to_string());
                 }
-                self.journal
-                    .line(format!("connected to {}", self.address.host_port));
+                self.journal.line(match commands {
+                    true => format!("connected to {}", self.address.host_port),
+                    false => format!(
+                        "no WebSocket gets through to {}: data goes out by HTTP POST, and no command can come in",
+                        self.address.host_port
+                    ),
+                });
                 self.link.handle(now, Input::Opened(conn));
             }
             ConnEvent::OpenFailed(error) => self.link.handle(now, Input::OpenFailed(conn, error)),

@@ -2,8 +2,10 @@
 //! effects into socket and file work, and decides nothing itself.
 
 mod actions;
+mod dial;
 mod facts;
 mod hub;
+mod push;
 mod socket;
 mod tls;
 
@@ -70,11 +72,13 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         socket_path: url.clone(),
         home: config.home.clone(),
         reverse: settings.reverse,
+        commands: true.into(),
         inspector: crate::inspect::Inspector::default(),
     });
     let address = Address {
         host_port: socket::host_port(&url),
         url,
+        proxy: settings.proxy.clone(),
         tls,
         authorization: format!("Bearer {}.{}", settings.public_key, settings.secret_key),
         machine: machine.to_string(),

@@ -1,12 +1,14 @@
 //! One WebSocket: opened step by step, read and written by a task each.
 
+use super::dial::{Io, Line, dial};
+use super::push::Push;
 use crate::info::Shared;
 use crate::link::{ConnId, OpenError};
+use crate::proxy::Proxy;
 use futures_util::{SinkExt as _, StreamExt as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -16,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use wire::HubMessage;
 
-type Ws = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Ws = WebSocketStream<MaybeTlsStream<Box<dyn Io>>>;
 
 /// Live updates and answers that may wait for the socket.
 const LIVE_QUEUE: usize = 64;
@@ -24,6 +26,8 @@ const LIVE_QUEUE: usize = 64;
 const BULK_QUEUE: usize = 4;
 /// What a closing connection still may take.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// What a look whether a WebSocket gets through may take.
+const LOOK_TIME: Duration = Duration::from_secs(5);
 /// Most of an HTTP answer that is looked at for its reason.
 const MAX_REASON: usize = 16 << 10;
 
@@ -33,6 +37,8 @@ pub(super) struct Address {
     pub(super) url: String,
     /// `host:port`, for people.
     pub(super) host_port: String,
+    /// What stands in between.
+    pub(super) proxy: Option<Proxy>,
     /// Which trust a `wss` address needs.
     pub(super) tls: Arc<rustls::ClientConfig>,
     pub(super) authorization: String,
@@ -42,7 +48,11 @@ pub(super) struct Address {
 
 /// What a connection reports.
 pub(super) enum ConnEvent {
-    Opened { local_ip: Option<IpAddr> },
+    Opened {
+        local_ip: Option<IpAddr>,
+        /// Whether the hub's commands can come in by it.
+        commands: bool,
+    },
     OpenFailed(OpenError),
     Message(HubMessage),
     Closed(String),
@@ -69,16 +79,14 @@ impl Conn {
     ) -> Self {
         let (live, live_queue) = mpsc::channel(LIVE_QUEUE);
         let (bulk, bulk_queue) = mpsc::channel(BULK_QUEUE);
+        let outbox = Outbox {
+            live: live_queue,
+            bulk: bulk_queue,
+            kept: None,
+            over: false,
+        };
         let task = tokio::spawn(async move {
-            let event = match open(&address).await {
-                Ok((ws, local_ip)) => {
-                    if events.send((id, ConnEvent::Opened { local_ip })).await.is_err() {
-                        return;
-                    }
-                    ConnEvent::Closed(carry(id, ws, live_queue, bulk_queue, &shared, &events, &room).await)
-                }
-                Err(error) => ConnEvent::OpenFailed(error),
-            };
+            let event = run(id, &address, outbox, &shared, &events, &room).await;
             let _ = events.send((id, event)).await;
         });
         Self {
@@ -109,19 +117,99 @@ impl Drop for Conn {
     }
 }
 
-async fn open(address: &Address) -> Result<(Ws, Option<IpAddr>), OpenError> {
+/// What waits to be sent.
+pub(super) struct Outbox {
+    live: mpsc::Receiver<Vec<u8>>,
+    bulk: mpsc::Receiver<Vec<u8>>,
+    /// What a wait has taken.
+    kept: Option<Vec<u8>>,
+    over: bool,
+}
+
+impl Outbox {
+    /// Waits for something live; `None` when the agent let go.
+    pub(super) async fn wait(&mut self) -> Option<()> {
+        if self.kept.is_none() {
+            self.kept = self.live.recv().await;
+        }
+        self.kept.as_ref().map(|_| ())
+    }
+
+    /// The next frame that is there: what is live goes first.
+    pub(super) fn take(&mut self, room: &Notify) -> Option<Vec<u8>> {
+        if let Some(frame) = self.kept.take() {
+            return Some(frame);
+        }
+        match self.live.try_recv() {
+            Ok(frame) => return Some(frame),
+            Err(mpsc::error::TryRecvError::Disconnected) => self.over = true,
+            Err(mpsc::error::TryRecvError::Empty) => {}
+        }
+        let frame = self.bulk.try_recv().ok()?;
+        room.notify_one();
+        Some(frame)
+    }
+
+    /// Whether the agent let go.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+}
+
+/// Opens the WebSocket, or where none gets through, the way by plain requests; carries until the end.
+async fn run(
+    id: ConnId,
+    address: &Address,
+    outbox: Outbox,
+    shared: &Shared,
+    events: &mpsc::Sender<(ConnId, ConnEvent)>,
+    room: &Notify,
+) -> ConnEvent {
+    let opened = |local_ip, commands| {
+        let event = ConnEvent::Opened { local_ip, commands };
+        async move { events.send((id, event)).await.is_ok() }
+    };
+    match open(address).await {
+        Ok((ws, local_ip)) => {
+            if !opened(local_ip, true).await {
+                return ConnEvent::Closed("the agent ended".to_owned());
+            }
+            ConnEvent::Closed(carry(id, ws, outbox, shared, events, room).await)
+        }
+        Err((error, Blocked::Yes)) => match Push::open(address).await {
+            Ok(push) => {
+                if !opened(push.local_ip, false).await {
+                    return ConnEvent::Closed("the agent ended".to_owned());
+                }
+                ConnEvent::Closed(push.carry(id, outbox, shared, events, room).await)
+            }
+            Err(_) => ConnEvent::OpenFailed(error),
+        },
+        Err((error, Blocked::No)) => ConnEvent::OpenFailed(error),
+    }
+}
+
+/// Whether it was the WebSocket that did not get through, where plain HTTP may.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blocked {
+    Yes,
+    No,
+}
+
+/// Whether a WebSocket can be opened. The hub takes one that says nothing for a look.
+pub(super) async fn gets_through(address: &Address) -> bool {
+    matches!(tokio::time::timeout(LOOK_TIME, open(address)).await, Ok(Ok(_)))
+}
+
+async fn open(address: &Address) -> Result<(Ws, Option<IpAddr>), (OpenError, Blocked)> {
     let at = &address.host_port;
-    let failed = |step: &str, cause: String| OpenError::Failed(format!("{step} {at}: {cause}"));
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(at)
+    let failed = |step: &str, cause: String| {
+        let error = OpenError::Failed(format!("{step} {at}: {cause}"));
+        (error, Blocked::No)
+    };
+    let Line { io, local_ip } = dial(at, address.proxy.as_ref(), &address.tls)
         .await
-        .map_err(|e| failed("looking up", e.to_string()))?
-        .collect();
-    let tcp = TcpStream::connect(addresses.as_slice())
-        .await
-        .map_err(|e| failed("connecting to", e.to_string()))?;
-    // Live updates are small and each is wanted at once.
-    let _ = tcp.set_nodelay(true);
-    let local_ip = tcp.local_addr().ok().map(|a| a.ip());
+        .map_err(|why| (OpenError::Failed(why), Blocked::No))?;
     let mut request = address
         .url
         .as_str()
@@ -143,17 +231,29 @@ async fn open(address: &Address) -> Result<(Ws, Option<IpAddr>), OpenError> {
         .max_frame_size(Some(wire::frame::FROM_HUB.frame))
         .max_write_buffer_size(2 * wire::frame::FROM_AGENT.frame);
     let connector = Connector::Rustls(address.tls.clone());
-    match tokio_tungstenite::client_async_tls_with_config(request, tcp, Some(limits), Some(connector)).await {
+    match tokio_tungstenite::client_async_tls_with_config(request, io, Some(limits), Some(connector)).await {
         Ok((ws, _)) => Ok((ws, local_ip)),
-        Err(WsError::Http(answer)) => Err(OpenError::Status(
-            answer.status().as_u16(),
-            reason(answer.body().as_deref()),
-        )),
+        Err(WsError::Http(answer)) => {
+            let status = answer.status().as_u16();
+            // These two are the hub's own word on the keys.
+            let blocked = if matches!(status, 401 | 403) {
+                Blocked::No
+            } else {
+                Blocked::Yes
+            };
+            Err((
+                OpenError::Status(status, reason(answer.body().as_deref())),
+                blocked,
+            ))
+        }
         Err(WsError::Io(e)) if matches!(e.get_ref(), Some(e) if e.is::<rustls::Error>()) => {
             Err(failed("securing the connection to", e.to_string()))
         }
         Err(WsError::Tls(e)) => Err(failed("securing the connection to", e.to_string())),
-        Err(e) => Err(failed("opening the WebSocket at", e.to_string())),
+        Err(e) => {
+            let (error, _) = failed("opening the WebSocket at", e.to_string());
+            Err((error, Blocked::Yes))
+        }
     }
 }
 
@@ -172,13 +272,15 @@ fn reason(body: Option<&[u8]>) -> String {
 async fn carry(
     id: ConnId,
     ws: Ws,
-    mut live: mpsc::Receiver<Vec<u8>>,
-    mut bulk: mpsc::Receiver<Vec<u8>>,
+    outbox: Outbox,
     shared: &Shared,
     events: &mpsc::Sender<(ConnId, ConnEvent)>,
     room: &Notify,
 ) -> String {
     let (mut sink, mut stream) = ws.split();
+    let Outbox {
+        mut live, mut bulk, ..
+    } = outbox;
     let write = async {
         loop {
             let frame = tokio::select! {

@@ -64,6 +64,8 @@ impl Hub {
             machine_name: "web-1".into(),
             root: format!("http://127.0.0.1:{}", self.port()),
             reverse: true,
+            proxy: None,
+            proxy_address: String::new(),
         };
         AgentConfig {
             pm2_version: "7.0.4".into(),

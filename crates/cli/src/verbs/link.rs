@@ -192,15 +192,12 @@ fn info_rows(stored: &LinkChoice, live: &Value) -> [(&'static str, String); 9] {
         (Some(state), None) => state.to_owned(),
         (None, _) => "stopped".to_owned(),
     };
-    let reverse = match (
-        live.get("reverse")
-            .and_then(Value::as_bool)
-            .unwrap_or(stored.reverse),
-        connected,
-    ) {
-        (false, _) => "disabled on this host",
-        (true, true) => "connected",
-        (true, false) => "not connected",
+    let flag = |key: &str, default| live.get(key).and_then(Value::as_bool).unwrap_or(default);
+    let reverse = match (flag("reverse", stored.reverse), connected, flag("commands", true)) {
+        (false, ..) => "disabled on this host",
+        (true, true, true) => "connected",
+        (true, true, false) => "not connected: no WebSocket gets through, data goes out by HTTP POST",
+        (true, false, _) => "not connected",
     };
     let count = |key: &str| live.get(key).and_then(Value::as_u64).unwrap_or(0);
     let lost = count("reports_dropped") + count("observations_lost") + count("log_lines_lost");

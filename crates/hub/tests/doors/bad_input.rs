@@ -121,3 +121,50 @@ async fn a_token_that_runs_out_is_told_on_the_open_socket() {
     );
     assert_eq!(dashboard.close_code().await, 4401);
 }
+
+#[tokio::test]
+async fn posts_that_make_no_sense_are_refused_and_hurt_nobody() {
+    let lab = Lab::start().await;
+    let path = wire::push::PATH;
+    let good = format!("{}.{}", lab.public_key, lab.secret_key);
+    for (keys, session, body, expected) in [
+        ("wrong.keys", None, vec![], 401),
+        (good.as_str(), None, vec![0, 0, 0, 9, 1], 400),
+        (
+            good.as_str(),
+            Some("0123456789abcdef0123456789abcdef"),
+            vec![],
+            410,
+        ),
+        // Frames that are none: the session says so, and is over.
+        (good.as_str(), None, vec![0, 0, 0, 1, 0xff], 200),
+    ] {
+        let answer = push(&lab, path, keys, session, &body).await;
+        assert_eq!(answer, expected, "{session:?} {body:?}");
+    }
+    let huge = vec![0; wire::push::MAX_BODY + 1];
+    assert_eq!(push(&lab, path, &good, None, &huge).await, 413);
+    assert_eq!(lab.get("/servers").await["servers"], serde_json::json!([]));
+}
+
+/// Posts as an agent does; gives the status of the answer.
+async fn push(lab: &Lab, path: &str, keys: &str, session: Option<&str>, body: &[u8]) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(lab.hub.address).await.unwrap();
+    let session = session.map_or_else(String::new, |s| {
+        format!("{}: {s}\r\n", wire::push::SESSION_HEADER)
+    });
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {keys}\r\n{session}Content-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        lab.address(),
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The hub may refuse before it has read everything.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(crate::lab::PATIENCE, stream.read_to_end(&mut answer)).await;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0)
+}

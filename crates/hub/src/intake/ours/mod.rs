@@ -1,20 +1,24 @@
 //! The door for our own agents: `GET /interaction/wire`, a WebSocket that carries [`wire`] frames.
 //!
 //! The keys are checked before the upgrade, so that a wrong one costs nothing and is told as plain HTTP; the rest of
-//! the greeting happens on the socket. [`session`] is what follows.
+//! the greeting happens on the socket. [`session`] is what follows. Where no WebSocket gets through, [`push`] takes its place.
 
 mod commands;
 mod convert;
+mod push;
 mod reports;
 mod session;
 
-use axum::extract::{State, WebSocketUpgrade};
+pub use push::Pushes;
+
+use axum::extract::{DefaultBodyLimit, State, WebSocketUpgrade};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 
+use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 
 use super::keys::{self, Order};
@@ -25,7 +29,10 @@ use crate::store::catalog::Bucket;
 
 /// `/interaction/wire`.
 pub fn router() -> Router<AppState> {
-    Router::new().route(wire::PATH, get(connect))
+    let push = post(push::receive).layer(DefaultBodyLimit::max(wire::push::MAX_BODY));
+    Router::new()
+        .route(wire::PATH, get(connect))
+        .route(wire::push::PATH, push)
 }
 
 /// Who stands at the door, keys checked.
@@ -35,6 +42,8 @@ struct Visitor {
     address: Option<String>,
     /// Root of the hub as the agent calls it, for the link that people are shown.
     root: String,
+    /// Whether commands can be told on this way.
+    commands: bool,
 }
 
 async fn connect(
@@ -50,6 +59,7 @@ async fn connect(
             order,
             address: address.map(|ip| ip.to_string()),
             root,
+            commands: true,
         },
         Err(refusal) => return refusal.into_response(),
     };
@@ -59,7 +69,11 @@ async fn connect(
         .write_buffer_size(super::WRITE_BUFFER)
         .max_frame_size(wire::frame::FROM_AGENT.frame)
         .max_message_size(wire::frame::FROM_AGENT.frame)
-        .on_upgrade(move |socket| session::serve(state, visitor, socket))
+        .on_upgrade(async move |socket| {
+            let (sink, stream) = socket.split();
+            let sink = Box::pin(sink.sink_map_err(|_| session::Unheard));
+            session::serve(state, visitor, sink, Box::pin(stream)).await;
+        })
 }
 
 /// Why an agent is not let in.

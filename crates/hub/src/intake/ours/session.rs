@@ -1,12 +1,12 @@
 //! One link of our agent, from its greeting to its end.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message};
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -58,11 +58,16 @@ enum Ending {
     Refused(RefuseCode, String),
 }
 
-type Sink = SplitSink<WebSocket, Message>;
-type Stream = SplitStream<WebSocket>;
+/// Nobody takes what is said.
+#[derive(Debug)]
+pub(super) struct Unheard;
 
-pub(super) async fn serve(state: AppState, visitor: Visitor, socket: WebSocket) {
-    let (mut sink, mut stream) = socket.split();
+/// What the hub says, whichever way it takes.
+pub(super) type Sink = Pin<Box<dyn futures_util::Sink<Message, Error = Unheard> + Send>>;
+/// What the agent says.
+pub(super) type Stream = Pin<Box<dyn futures_util::Stream<Item = Result<Message, axum::Error>> + Send>>;
+
+pub(super) async fn serve(state: AppState, visitor: Visitor, mut sink: Sink, mut stream: Stream) {
     let bucket = visitor.bucket.id;
     let address = visitor.address.clone().unwrap_or_default();
     let ending = match greet(&state, &visitor, &mut stream).await {
@@ -192,7 +197,7 @@ async fn greet(
         name: name(&hello),
         facts: Some(Mirror::new(&hello, visitor.address.clone()).server_facts()),
         commands: port,
-        reverse: !hello.reverse_disabled,
+        reverse: visitor.commands && !hello.reverse_disabled,
     };
     match state.live.bucket(visitor.bucket.id).receive(caller).await {
         Ok(Received::Joined(link)) => Ok((hello, link, commands)),
@@ -280,6 +285,7 @@ async fn converse(
         reports: Reports::new(state.clone(), bucket, server, stream_name, stored),
         pending: Pending::default(),
         logs: Subscriptions::default(),
+        commands: visitor.commands,
         interest: link.tap().interest(),
         resend_asked: false,
         link,
@@ -299,6 +305,8 @@ struct Session<'a> {
     reports: Reports,
     pending: Pending,
     logs: Subscriptions,
+    /// Whether the agent can be told anything but what it waits for.
+    commands: bool,
     interest: watch::Receiver<Interest>,
     resend_asked: bool,
 }
@@ -342,7 +350,7 @@ impl Session<'_> {
                 changed = self.interest.changed() => match changed {
                     Ok(()) => {
                         let interest = self.interest.borrow_and_update().clone();
-                        Ok(self.logs.follow(&interest))
+                        Ok(if self.commands { self.logs.follow(&interest) } else { Vec::new() })
                     }
                     Err(_) => Err(unavailable()),
                 },

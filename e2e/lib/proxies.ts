@@ -1,0 +1,111 @@
+// Real proxies of each kind, each with a password, that note what they were asked for.
+import { createServer as createHttp } from 'node:http';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+export interface TestProxy {
+  url: string;
+  /** `host:port` of each tunnel that was opened. */
+  asked: string[];
+  close: () => Promise<unknown>;
+}
+
+const login = { user: 'pilot', password: 'sea secret' };
+const credentials = `${login.user}:${encodeURIComponent(login.password)}`;
+
+async function listen(server: Server, scheme: string, asked: string[]): Promise<TestProxy> {
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => open.delete(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `${scheme}://${credentials}@127.0.0.1:${port}`,
+    asked,
+    close: () => {
+      for (const socket of open) socket.destroy();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function join(client: Socket, host: string, port: number, ready: (through: Socket) => void) {
+  const through = connect(port, host, () => {
+    ready(through);
+    client.pipe(through).pipe(client);
+  });
+  through.on('error', () => client.destroy());
+  client.on('close', () => through.destroy());
+}
+
+export function httpProxy(): Promise<TestProxy> {
+  const asked: string[] = [];
+  const expected = `Basic ${Buffer.from(`${login.user}:${login.password}`).toString('base64')}`;
+  const server = createHttp((_, answer) => answer.writeHead(405).end());
+  server.on('connect', (request, socket, head) => {
+    if (request.headers['proxy-authorization'] !== expected) {
+      socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
+      return;
+    }
+    asked.push(request.url ?? '');
+    const { hostname, port } = new URL(`http://${request.url}`);
+    join(socket as Socket, hostname, Number(port), (through) => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      through.write(head);
+    });
+  });
+  return listen(server, 'http', asked);
+}
+
+/** SOCKS 5 with user and password; the one method, as RFC 1928 and 1929 have it. */
+export function socksProxy(): Promise<TestProxy> {
+  const asked: string[] = [];
+  const server = createServer((socket) => {
+    let step: 'hello' | 'login' | 'request' = 'hello';
+    let data = Buffer.alloc(0);
+    const read = (chunk: Buffer) => {
+      data = Buffer.concat([data, chunk]);
+      if (step === 'hello' && data.length >= 2 && data.length >= 2 + (data[1] ?? 0)) {
+        data = data.subarray(2 + (data[1] ?? 0));
+        step = 'login';
+        socket.write(Buffer.from([5, 2]));
+      }
+      if (step === 'login' && data.length > 2) {
+        const user = data.subarray(2, 2 + (data[1] ?? 0)).toString();
+        const at = 2 + (data[1] ?? 0);
+        const length = data[at];
+        if (length === undefined || data.length < at + 1 + length) return;
+        const password = data.subarray(at + 1, at + 1 + length).toString();
+        const right = user === login.user && password === login.password;
+        socket.write(Buffer.from([1, right ? 0 : 1]));
+        if (!right) return socket.destroy();
+        data = data.subarray(at + 1 + length);
+        step = 'request';
+      }
+      if (step === 'request' && data.length >= 7) {
+        let host = '';
+        let end = 0;
+        if (data[3] === 1) {
+          host = [...data.subarray(4, 8)].join('.');
+          end = 8;
+        } else if (data[3] === 3) {
+          end = 5 + (data[4] ?? 0);
+          host = data.subarray(5, end).toString();
+        }
+        if (data.length < end + 2) return;
+        const port = data.readUInt16BE(end);
+        const rest = data.subarray(end + 2);
+        asked.push(`${host}:${port}`);
+        socket.off('data', read);
+        join(socket, host, port, (through) => {
+          socket.write(Buffer.from([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]));
+          through.write(rest);
+        });
+      }
+    };
+    socket.on('data', read);
+  });
+  return listen(server, 'socks5', asked);
+}
