@@ -250,6 +250,22 @@ describe('apply', () => {
     expect((await pm.list()).map((p) => p.name).sort()).toEqual(['a', 'b', 'stranger']);
   });
 
+  onlyOurs('apps start after those that they depend on', async () => {
+    const file = eco(
+      { name: 'web', script: app('prints.js'), depends_on: ['db'] },
+      { name: 'db', script: app('ready.js'), wait_ready: true },
+    );
+    await pm.ok('apply', file);
+    const [web, db] = [await pm.app('web'), await pm.app('db')];
+    expect(web.pm2_env.created_at).toBeGreaterThan(db.pm2_env.created_at);
+    expect((await pm.ok('apply', file)).stdout).toContain('there is nothing to do');
+    eco({ name: 'web', script: app('prints.js'), depends_on: ['db'] });
+    const { code, stderr } = await pm.run('apply', file);
+    expect(code).toBe(1);
+    expect(stderr).toContain('app web depends on db');
+    expect((await pm.list()).length).toBe(2);
+  });
+
   onlyOurs('a mistake in the file changes nothing', async () => {
     await pm.ok('start', app('prints.js'), '--name', 'stays');
     const file = eco({ name: 'a', script: app('prints.js') }, { name: 'b', script: './nowhere.js' });

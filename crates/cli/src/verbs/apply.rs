@@ -7,7 +7,11 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::start::{Action, Machine, Source, again, checked, chosen, config_source, launch, load};
+use crate::start::order::{Needs, steps};
+use crate::start::{
+    Action, Machine, Source, again, checked, chosen, config_source, launch, load, misordered,
+};
+use crate::waiting::until_names_ready;
 use pm2::schema::{Caller, Checked, Origin};
 use serde_json::{Value, json};
 use std::io::BufRead as _;
@@ -38,6 +42,13 @@ pub(crate) fn apply(context: &Context<'_>) -> Result<Then, Failure> {
     let exclusive = context.typed.text("only").is_none() && !context.typed.on("keep-others");
     let mut client = context.client()?;
     let list = client.list(None)?;
+    let needs: Vec<Needs> = apps
+        .iter()
+        .map(|app| Needs::of(app.name(), app.as_object()))
+        .collect();
+    // What is about to be deleted can't be waited for.
+    let order = steps(&needs, |name| !exclusive && list.iter().any(|p| p.name == name))
+        .map_err(|error| Failure::Error(misordered(&loaded, &error).to_string()))?;
     let changes = plan(&desired, &list, exclusive);
     let pending = changes.iter().any(|change| !change.is_nothing());
     let json = context.typed.on("json");
@@ -47,7 +58,14 @@ pub(crate) fn apply(context: &Context<'_>) -> Result<Then, Failure> {
     }
     let go = pending && !dry && agreed(context)?;
     if go {
-        carry_out(context, &mut client, &changes, &apps, &caller, &origin)?;
+        let wanted = Wanted {
+            apps: &apps,
+            needs: &needs,
+            order: &order,
+            caller: &caller,
+            origin: &origin,
+        };
+        carry_out(context, &mut client, &changes, &wanted)?;
     }
     if json {
         let list: Vec<Value> = changes.iter().map(as_json).collect();
@@ -218,14 +236,22 @@ fn agreed(context: &Context<'_>) -> Result<bool, Failure> {
     Ok(yes)
 }
 
+/// What the file wants, and in which order.
+struct Wanted<'a> {
+    apps: &'a [Checked],
+    needs: &'a [Needs],
+    /// Indices of apps; the changes have the same.
+    order: &'a [Vec<usize>],
+    caller: &'a Caller,
+    origin: &'a Origin<'a>,
+}
+
 /// What leaves goes first: it may hold a port that something new needs.
 fn carry_out(
     context: &Context<'_>,
     client: &mut Client,
     changes: &[Change],
-    apps: &[Checked],
-    caller: &Caller,
-    origin: &Origin<'_>,
+    wanted: &Wanted<'_>,
 ) -> Result<(), Failure> {
     let list = client.table_list()?;
     let leaving = changes
@@ -242,26 +268,34 @@ fn carry_out(
     if !jobs.is_empty() {
         run(context, client, Action::Delete, &list, jobs)?;
     }
-    let app = |change: &Change| apps.iter().find(|app| app.name() == change.name);
-    for change in changes.iter().filter(|change| change.step == Step::Restart) {
-        if let Some(app) = app(change) {
+    for step in wanted.order {
+        let pending = |at: &&usize| {
+            changes
+                .get(**at)
+                .is_some_and(|change| change.step != Step::Nothing)
+        };
+        let step: Vec<usize> = step.iter().filter(pending).copied().collect();
+        let needed = step
+            .iter()
+            .flat_map(|&at| wanted.needs[at].on.iter().cloned())
+            .collect();
+        until_names_ready(context, client, &needed)?;
+        let mut fresh: Vec<Checked> = Vec::new();
+        for at in step {
+            let (app, change) = (&wanted.apps[at], &changes[at]);
+            if change.step != Step::Restart {
+                fresh.push(app.clone());
+                continue;
+            }
             // What is down can only be started.
             let action = if change.down.is_empty() {
                 Action::Reload
             } else {
                 Action::Restart
             };
-            again(context, client, action, app, caller, origin, &list)?;
+            again(context, client, action, app, wanted.caller, wanted.origin, &list)?;
         }
-    }
-    let fresh: Vec<Checked> = changes
-        .iter()
-        .filter(|change| matches!(change.step, Step::Start | Step::Replace))
-        .filter_map(app)
-        .cloned()
-        .collect();
-    if !fresh.is_empty() {
-        launch(context, client, &fresh, caller, origin)?;
+        launch(context, client, &fresh, wanted.caller, wanted.origin)?;
     }
     for change in changes {
         let stays = matches!(change.step, Step::Nothing | Step::Restart);
