@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { clientProgram } from '../lib/client.ts';
 import { Manager } from '../lib/manager.ts';
-import { apps, onlyOurs } from '../lib/under-test.ts';
+import { apps, onlyOurs, underTest } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 let pm: Manager;
@@ -57,7 +57,7 @@ test('a plain app has metrics, actions and options', async () => {
     apm: { type: 'node' },
   });
   const said = JSON.parse(pm.file('logs', 'plain-out.log'));
-  expect(said.execArgv).toEqual([]);
+  expect(said.execArgv).not.toContain('--require');
   expect(said.title).toBe(`node ${path.join(apps, 'plain.js')}`);
 });
 
@@ -89,7 +89,7 @@ test('errors are told on the bus; only an exception ends the app', async () => {
     },
   });
   await until('it was started again', async () => (await pm.app('plain')).pm2_env.restart_time === 1);
-  expect(pm.file('logs', 'plain-error.log')).toContain('You have triggered an unhandledRejection');
+  expect(pm.file('logs', 'plain-error.log')).toContain('TypeError: lost promise\n    at ');
 });
 
 test('profiles of a running app come by the bus', async () => {
@@ -130,6 +130,34 @@ test('profiles of a running app come by the bus', async () => {
       ['km:heap:sampling:stop', true],
     ]),
   );
+});
+
+test('workers of a cluster are monitored too, and tell an error once', async () => {
+  const script = path.join(pm.dir, 'worker.js');
+  writeFileSync(
+    script,
+    `require('node:http').createServer((_q, r) => r.end()).listen(0);
+process.on('message', (message) => { if (message.topic === 'fail') Promise.reject(new Error('in a worker')); });`,
+  );
+  await pm.ok('start', script, '-i', '2');
+  await until('both tell their metrics', async () => {
+    const list = await pm.list();
+    return list.length === 2 && list.every((entry) => entry.pm2_env.axm_monitor['Heap Size']);
+  });
+  const found = await clientProgram(
+    pm,
+    `const bus = await call('launchBus');
+    const told = [];
+    bus.on('process:exception', (packet) => told.push([packet.process.pm_id, packet.data.message]));
+    for (const id of [0, 1]) await call('sendDataToProcessId', { id, type: 'process:msg', topic: 'fail', data: 1 });
+    while (new Set(told.map(([id]) => id)).size < 2) await new Promise((ok) => setTimeout(ok, 20));
+    await new Promise((ok) => setTimeout(ok, 300));
+    return { told: told.sort() };`,
+  );
+  const told = found.told as [number, string][];
+  expect(new Set(told.map(([, message]) => message))).toEqual(new Set(['in a worker']));
+  if (underTest === 'ours') expect(told.map(([id]) => id)).toEqual([0, 1]);
+  expect((await pm.list()).map((entry) => entry.pm2_env.restart_time)).toEqual([0, 0]);
 });
 
 test('who refuses it has none of it', async () => {

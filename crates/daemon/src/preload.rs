@@ -76,7 +76,13 @@ pub(crate) fn can_preload(env: &Pm2Env) -> bool {
     let program = Path::new(env.interpreter())
         .file_name()
         .and_then(|name| name.to_str());
-    program.is_some_and(|name| name.starts_with("node")) && env.text(SWITCH) != Some("off")
+    // Node's permission model would not let the script be read, and the app not start.
+    let may_read = !env
+        .command_line()
+        .interpreter_args
+        .iter()
+        .any(|arg| arg.starts_with("--permission") || arg.starts_with("--experimental-permission"));
+    program.is_some_and(|name| name.starts_with("node")) && env.text(SWITCH) != Some("off") && may_read
 }
 
 /// Modules bring a library of their own.
@@ -104,6 +110,7 @@ mod tests {
         for other in [
             json!({ "exec_interpreter": "bun" }),
             json!({ "exec_interpreter": "node", "PILOTHOUSE_PRELOAD": "off" }),
+            json!({ "exec_interpreter": "node", "node_args": ["--permission", "--allow-fs-read=/app"] }),
         ] {
             assert!(!can_preload(&env(other)));
         }

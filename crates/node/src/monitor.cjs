@@ -307,7 +307,6 @@ function reportErrors() {
   listen('uncaughtExceptionMonitor', tell);
   listen('unhandledRejection', (reason) => {
     if (process.listenerCount('unhandledRejection') === 1) {
-      console.error('You have triggered an unhandledRejection, you may have forgotten to catch a Promise rejection:');
       console.error(reason instanceof Error ? reason.stack : reason);
     }
     if (reason !== undefined) tell(reason);
