@@ -85,6 +85,17 @@ onlyOurs('one setting switches it off, for all or for one app', async () => {
   expect(parts('never-out')).toEqual(['never-out.log']);
 });
 
+onlyOurs('logs are put aside by the clock too', async () => {
+  // Each second, and looked at as often as memory limits are.
+  const often = new Manager(pm.program, { PM2_WORKER_INTERVAL: '200' });
+  pm.dispose();
+  pm = often;
+  settings({ logrotate: { rotateInterval: '* * * * * *', retain: '3' } });
+  await pm.ok('start', config('counts', {}));
+  await until('parts', () => parts('counts-out').length > 2);
+  await until('parts of the own log', () => parts('pm2', pm.home).length > 1);
+});
+
 onlyOurs('while the module pm2-logrotate runs, it is left to it', async () => {
   settings({ logrotate: { max_size: '4K' } });
   await pm.ok('start', path.join(apps, 'loop.py'), '--name', 'pm2-logrotate');

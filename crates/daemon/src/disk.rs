@@ -39,6 +39,8 @@ enum Job {
     },
     /// When that log is put aside from now on.
     LogRules(Option<Rotation>),
+    /// That log is put aside now.
+    RotateLog,
     /// Somebody may have moved that log away.
     ReopenLog,
     Barrier {
@@ -99,6 +101,11 @@ impl Disk {
         self.give(Job::LogRules(rules));
     }
 
+    /// Put the daemon's log aside now, if it is put aside at all.
+    pub(crate) fn rotate_log_now(&self) {
+        self.give(Job::RotateLog);
+    }
+
     /// Go on in the file at the log's path.
     pub(crate) fn reopen_log(&self) {
         self.give(Job::ReopenLog);
@@ -140,6 +147,7 @@ fn work(inbox: &Receiver<Job>, log: &mut OwnLog) {
             Job::Host { figures } => figures.take(),
             Job::Log { line } => log.say(&line),
             Job::LogRules(rules) => log.set_rules(rules),
+            Job::RotateLog => log.rotate(),
             Job::ReopenLog => {
                 if let Err(error) = log.reopen() {
                     log.say(&format!("opening the daemon's log again: {error}\n"));

@@ -39,18 +39,28 @@ impl OwnLog {
     /// Write a line. That it can't be written is nothing that could be told anywhere.
     pub(crate) fn say(&mut self, line: &str) {
         put(line);
+        self.put_aside_from(None);
+    }
+
+    /// Put it aside now, however small it is.
+    pub(crate) fn rotate(&mut self) {
+        self.put_aside_from(Some(1));
+    }
+
+    /// Put it aside if it has at least this size, or that of the rules.
+    fn put_aside_from(&mut self, size: Option<u64>) {
         if let Some(rules) = self.rules.clone().filter(|_| !self.given_up)
-            && let Err(error) = self.put_aside(&rules)
+            && let Err(error) = self.put_aside(&rules, size.or(rules.max_size))
         {
             self.given_up = true;
             put(&format!("putting {} aside: {error}\n", self.path.display()));
         }
     }
 
-    fn put_aside(&self, rules: &Rotation) -> io::Result<()> {
+    fn put_aside(&self, rules: &Rotation, size: Option<u64>) -> io::Result<()> {
         let now = current()?;
         let meta = now.metadata()?;
-        if !meta.is_file() || rules.max_size.is_none_or(|max| meta.len() < max) {
+        if !meta.is_file() || size.is_none_or(|size| meta.len() < size) {
             return Ok(());
         }
         if let Some(log) = logs::put_aside(&self.path, &now)? {

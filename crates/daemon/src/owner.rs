@@ -246,6 +246,7 @@ impl Daemon {
         if self.next_worker_run <= now.mono {
             self.next_worker_run = now.mono.after(self.settings.worker_interval);
             self.check_memory();
+            self.rotate_by_clock();
             self.look_at_host();
         }
         if self.watching.next_due().is_some_and(|at| at <= now.mono) {

@@ -103,6 +103,11 @@ impl LogPump {
         self.pump.set_rotation(stream_id(incarnation, side), rotation);
     }
 
+    /// Put the files of a stream aside now.
+    pub(crate) fn rotate(&self, incarnation: Incarnation, side: Side) {
+        self.pump.rotate(stream_id(incarnation, side));
+    }
+
     /// Open all files anew.
     pub(crate) fn reopen(&self) {
         self.pump.reopen();

@@ -1,13 +1,17 @@
 //! When which log files are put aside: what the user set for all, what an app says, and who else might be doing it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use logs::{Rotation, Side};
+use pm2::cron::Schedule;
+use pm2::dates::TimeZone;
 use pm2::env::Pm2Env;
 use pm2::log_rotation::{LogRotation, SECTION};
 use serde_json::Value;
 use supervisor::{ProcId, Status};
 
+use crate::clock;
 use crate::event::Event;
 use crate::owner::Daemon;
 
@@ -20,15 +24,46 @@ pub(crate) struct LogRules {
     common: LogRotation,
     /// Somebody else puts the files aside.
     elsewhere: bool,
+    /// When each pattern comes next, ms since the epoch.
+    next: BTreeMap<String, i64>,
 }
 
 impl LogRules {
     /// Lay an app's own words over what holds for all. Complaints come with it.
     fn of(&self, own: Option<&Value>) -> (Option<Rotation>, Vec<String>) {
+        let (rules, complaints) = self.laid_over(own);
+        (rules.map(|rules| rotation(&rules)), complaints)
+    }
+
+    fn laid_over(&self, own: Option<&Value>) -> (Option<LogRotation>, Vec<String>) {
         let mut rules = self.common.clone();
         let complaints = own.map_or_else(Vec::new, |own| rules.overlay(own));
         let enabled = rules.enabled.unwrap_or(!self.elsewhere);
-        (enabled.then(|| rotation(&rules)), complaints)
+        (enabled.then_some(rules), complaints)
+    }
+
+    /// The pattern by which files are put aside.
+    fn interval(&self, own: Option<&Value>) -> Option<String> {
+        self.laid_over(own).0?.interval
+    }
+
+    /// Those of these patterns whose time has come; each once, however often it came. A pattern that is new comes later.
+    fn take_due(&mut self, patterns: &BTreeSet<String>, now_ms: i64, zone: &TimeZone) -> BTreeSet<String> {
+        self.next.retain(|pattern, _| patterns.contains(pattern));
+        let mut due = BTreeSet::new();
+        for pattern in patterns {
+            if self.next.get(pattern).is_some_and(|next| *next > now_ms) {
+                continue;
+            }
+            if self.next.contains_key(pattern) {
+                due.insert(pattern.clone());
+            }
+            let next = Schedule::parse(pattern)
+                .ok()
+                .and_then(|s| s.next_after(now_ms, zone));
+            self.next.insert(pattern.clone(), next.unwrap_or(i64::MAX));
+        }
+        due
     }
 
     /// Rules of the log of the daemon itself.
@@ -112,6 +147,43 @@ impl Daemon {
             }
         }
         self.disk.rotate_log(self.rules.own_log());
+        self.rotate_by_clock();
+    }
+
+    /// Put aside what a pattern says is to be put aside now. Looked at whenever other things are looked at from time to time.
+    pub(crate) fn rotate_by_clock(&mut self) {
+        let own = self.rules.interval(None);
+        let mut wanted = Vec::new();
+        for (incarnation, life) in &self.lives {
+            let Some(app) = self.apps.get(&life.id) else {
+                continue;
+            };
+            wanted.extend(
+                self.rules
+                    .interval(app.env.log_rotation())
+                    .map(|pattern| (pattern, *incarnation)),
+            );
+        }
+        let patterns = wanted
+            .iter()
+            .map(|(pattern, _)| pattern.clone())
+            .chain(own.clone());
+        let patterns: BTreeSet<String> = patterns.collect();
+        if patterns.is_empty() {
+            self.rules.next.clear();
+            return;
+        }
+        let due = self
+            .rules
+            .take_due(&patterns, clock::wall_ms(), &TimeZone::system());
+        for (_, incarnation) in wanted.iter().filter(|(pattern, _)| due.contains(pattern)) {
+            for side in [Side::Out, Side::Err] {
+                self.pump.rotate(*incarnation, side);
+            }
+        }
+        if own.is_some_and(|pattern| due.contains(&pattern)) {
+            self.disk.rotate_log_now();
+        }
     }
 
     /// The rules for a life that begins; what makes no sense in them is told.
@@ -136,6 +208,7 @@ mod tests {
         LogRules {
             common: common_rules(text).0,
             elsewhere,
+            ..LogRules::default()
         }
     }
 
@@ -159,6 +232,23 @@ mod tests {
         let rotation = rotation.unwrap();
         assert_eq!((rotation.max_size, rotation.retain), (Some(1024), Some(2)));
         assert_eq!(complaints.len(), 1);
+    }
+
+    #[test]
+    fn a_pattern_comes_once_however_late_it_is_looked_at() {
+        let mut rules = rules(r#"{"logrotate":{"rotateInterval":"0 * * * *"}}"#, false);
+        let pattern = rules.interval(None).unwrap();
+        assert_eq!(rules.interval(Some(&json!({ "rotateInterval": "none" }))), None);
+        assert_eq!(rules.interval(Some(&json!(false))), None);
+        let patterns = BTreeSet::from([pattern.clone()]);
+        let hour = 3_600_000;
+        let mut due = |now| !rules.take_due(&patterns, now, &TimeZone::UTC).is_empty();
+        assert!(!due(hour / 2), "a new pattern waits for its time");
+        assert!(!due(hour - 1));
+        assert!(due(hour) && !due(hour + 1));
+        assert!(due(5 * hour + 1) && !due(5 * hour + 2));
+        rules.take_due(&BTreeSet::new(), 0, &TimeZone::UTC);
+        assert!(rules.next.is_empty());
     }
 
     #[test]

@@ -210,15 +210,25 @@ impl Sinks {
 
     /// Something was written into the file of `path` since it was placed at its end.
     pub(crate) fn wrote(&mut self, path: &Path, now: Now) {
-        let (Some(times), Some(State::Open(open))) = (&self.times, self.files.get_mut(path)) else {
+        let Some(State::Open(open)) = self.files.get_mut(path) else {
             return;
         };
         let second = u32::try_from(now.wall_ms / 1000).unwrap_or(u32::MAX);
-        if open.is_file && open.noted != second {
-            open.noted = second;
+        if !open.is_file || open.noted == second {
+            return;
+        }
+        open.noted = second;
+        if let Some(times) = &self.times {
             let offset = open.end;
             // Without notes, lines have no time; that is all.
             let _ = times.note(&open.real, Note { offset, second });
+        }
+        // Removed or moved away, perhaps with its folder: what comes next is written where it can be found.
+        if path
+            .symlink_metadata()
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            self.files.remove(path);
         }
     }
 

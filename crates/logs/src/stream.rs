@@ -463,7 +463,10 @@ impl Undo<'_> {
     /// Cuts each file back to its former end and `keep` bytes more.
     fn take_back(&self, keep: u64, now: Now, sinks: &mut Sinks) {
         for (path, end) in &self.0 {
-            if let Ok(file) = sinks.at_end(path, now.mono) {
+            if let Ok(file) = sinks.at_end(path, now.mono)
+                // Another file may be there by now: it must not grow by this.
+                && rustix::fs::tell(&*file).is_ok_and(|now| now >= end + keep)
+            {
                 // What cannot be cut stays: a repeated block is better than a lost one.
                 let _ = rustix::fs::ftruncate(&*file, end + keep);
             }

@@ -385,3 +385,42 @@ fn what_is_in_the_pipe_waits_for_the_next_pump() {
     assert_eq!(read(&log), expected);
     drop(pump);
 }
+
+#[test]
+fn a_log_that_was_removed_with_its_folder_comes_back() {
+    let f = Fixture::new();
+    let log = f.path("deep/app.log");
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    pipe.write_all(b"before\n").unwrap();
+    until("written", || read(&log) == "before\n");
+    std::fs::remove_dir_all(log.parent().unwrap()).unwrap();
+    // It is looked for once a second in which something is written.
+    until("it is there again", || {
+        (&pipe).write_all(b"after\n").unwrap();
+        log.exists()
+    });
+    until("written again", || read(&log).ends_with("after\n"));
+}
+
+#[test]
+fn a_log_that_may_not_be_opened_is_told_and_written_when_it_may() {
+    let f = Fixture::new();
+    let folder = f.path("taken");
+    // A file in the place of the folder: nobody may open what is in it, root neither.
+    std::fs::write(&folder, "").unwrap();
+    let log = folder.join("app.log");
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    pipe.write_all(b"kept\n").unwrap();
+    let path = f.event("failing", |event| match event {
+        Event::Failing { path, .. } => Some(path),
+        _ => None,
+    });
+    assert_eq!(path, log);
+    std::fs::remove_file(&folder).unwrap();
+    let dropped = f.event("recovered", |event| match event {
+        Event::Recovered { dropped, .. } => Some(dropped),
+        _ => None,
+    });
+    assert_eq!(dropped, 0);
+    until("written", || read(&log) == "kept\n");
+}

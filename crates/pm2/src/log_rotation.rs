@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::cron::Schedule;
 use crate::{js, units};
 
 /// The section of `module_conf.json`, and the attribute of an app: `false`, `true`, or an object of settings.
@@ -21,6 +22,8 @@ pub struct LogRotation {
     pub max_age_ms: Option<u64>,
     /// Whether older files are compressed.
     pub compress: bool,
+    /// The cron pattern by which files are put aside, too.
+    pub interval: Option<String>,
 }
 
 impl Default for LogRotation {
@@ -31,6 +34,7 @@ impl Default for LogRotation {
             retain: Some(30),
             max_age_ms: None,
             compress: true,
+            interval: None,
         }
     }
 }
@@ -68,6 +72,9 @@ impl LogRotation {
             "max_size" => limit(text, size).map(|size| self.max_size = size),
             "retain" => limit(text, |text| text.parse().ok()).map(|retain| self.retain = retain),
             "max_age" => limit(text, age).map(|age| self.max_age_ms = age),
+            "rotateInterval" | "rotate_interval" => {
+                limit(text, pattern).map(|pattern| self.interval = pattern)
+            }
             _ => None,
         }
         .is_some()
@@ -109,6 +116,10 @@ fn limit<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> 
 fn size(text: &str) -> Option<u64> {
     let text = text.to_ascii_uppercase();
     units::parse_bytes(text.strip_suffix('B').unwrap_or(&text)).filter(|bytes| *bytes > 0)
+}
+
+fn pattern(text: &str) -> Option<String> {
+    Schedule::parse(text).ok().map(|_| text.to_owned())
 }
 
 /// A bare number is days.
@@ -163,6 +174,7 @@ mod tests {
                     retain: Some(7),
                     max_age_ms: Some(14 * day),
                     compress: false,
+                    interval: None,
                 },
             ),
             (
@@ -183,6 +195,13 @@ mod tests {
                 },
             ),
             (
+                json!({ "rotateInterval": "0 0 * * *" }),
+                LogRotation {
+                    interval: Some("0 0 * * *".into()),
+                    ..LogRotation::default()
+                },
+            ),
+            (
                 json!({ "max_size": "none" }),
                 LogRotation {
                     max_size: None,
@@ -199,10 +218,11 @@ mod tests {
     fn what_makes_no_sense_is_told_and_passed_over() {
         let written = json!({
             "enabled": "perhaps", "max_size": "big", "retain": -1, "max_age": "µ", "compress": {}, "maxsize": "1M", "ok": [1],
+            "rotateInterval": "daily at noon",
         });
         let (rules, complaints) = overlaid(&written);
         assert_eq!(rules, LogRotation::default());
-        assert_eq!(complaints.len(), 7, "{complaints:?}");
+        assert_eq!(complaints.len(), 8, "{complaints:?}");
         assert_eq!(complaints[1], "max_size is big, say a size such as 10M, or none");
         for odd in [
             json!([]),

@@ -52,6 +52,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("time", "put the date before each line"),
     (
         "logrotate",
+        "when log files are put aside: false, or max_size, retain, max_age, compress, rotateInterval",
+    ),
+    (
+        "logrotate",
         "when log files are put aside, and how many are kept; false: never",
     ),
     ("watch", "restart when files change; true, or paths"),
