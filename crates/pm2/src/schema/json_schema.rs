@@ -94,6 +94,26 @@ const MEANINGS: &[(&str, &str)] = &[
     ("vizion", "look up version control facts"),
     ("post_update", "commands after pull"),
     ("source_map_support", "map stack traces back to sources"),
+    ("name_prefix", "put before the name, with a colon; for modules"),
+    ("install_url", "where a module came from"),
+    (
+        "sockets",
+        "addresses that are bound once and handed to every process by LISTEN_FDS",
+    ),
+    ("disable_source_map_support", "no mapping of stack traces"),
+    ("execute_command", "run in fork mode"),
+    ("force", "start once more although it runs"),
+    ("trace", "trace transactions"),
+    ("disable_trace", "no tracing"),
+    ("v8", "collect metrics of V8"),
+    ("event_loop_inspector", "inspect the event loop"),
+    ("deep_monitoring", "all monitoring of a Node app"),
+    ("pmx", "monitoring inside a Node app"),
+    ("automation", "the same as pmx"),
+    ("username", "filled in with the caller's name"),
+    ("windowsHide", "accepted for PM2's sake"),
+    ("write", "also write the options to <name>-pm2.json"),
+    ("io", "configuration of the monitoring"),
 ];
 
 /// The whole schema.
@@ -267,7 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn no_meaning_is_of_an_attribute_that_is_gone() {
+    fn every_attribute_has_a_meaning_and_no_meaning_is_of_one_that_is_gone() {
+        for attribute in ATTRIBUTES {
+            assert!(
+                MEANINGS.iter().any(|(name, _)| *name == attribute.name),
+                "{}",
+                attribute.name
+            );
+        }
         for (name, _) in MEANINGS {
             assert!(
                 ATTRIBUTES.iter().any(|attribute| attribute.name == *name),
