@@ -25,7 +25,7 @@ pub(crate) struct Burst {
     first: Mono,
     last: Mono,
     timing: WatchTiming,
-    /// One of the paths.
+    /// The path that was changed last.
     pub(crate) path: PathBuf,
     /// When the latest change was made, ms since the epoch.
     pub(crate) changed_at_ms: i64,
@@ -55,7 +55,11 @@ impl Bursts {
             Some(burst) => {
                 burst.last = now;
                 burst.timing = timing;
-                burst.changed_at_ms = burst.changed_at_ms.max(changed_at_ms);
+                // What is told is what the restart is for: an older change may be known to the present life.
+                if changed_at_ms > burst.changed_at_ms {
+                    burst.changed_at_ms = changed_at_ms;
+                    burst.path = path;
+                }
             }
             None => {
                 let burst = Burst {

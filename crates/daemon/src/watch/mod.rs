@@ -123,17 +123,16 @@ impl Daemon {
 
     /// A process is not watched any more.
     pub(crate) fn stop_watching(&mut self, id: ProcId) {
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        app.env.set_watch_errors(Vec::new());
+        if self.watching.of(id).is_none() {
+            return;
+        }
         self.watching.leave(id);
-        if let Some(app) = self.apps.get_mut(&id) {
-            let name = app.env.name().to_owned();
-            app.env.set_watch_errors(Vec::new());
-            if !self
-                .apps
-                .iter()
-                .any(|(other, app)| app.env.name() == name && self.watching.of(*other).is_some())
-            {
-                self.watching.bursts.forget(&name);
-            }
+        let name = self.apps.get(&id).map_or("", |app| app.env.name());
+        let mut namesakes = self.apps.iter().filter(|(_, app)| app.env.name() == name);
+        if !namesakes.any(|(other, _)| self.watching.of(*other).is_some()) {
+            self.watching.bursts.forget(name);
         }
     }
 

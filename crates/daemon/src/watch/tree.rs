@@ -620,6 +620,26 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_watched_is_told_with_what_to_do() {
+        let told = |number| trouble(Path::new("/srv/app"), &io::Error::from_raw_os_error(number));
+        let limit = told(rustix::io::Errno::NOSPC.raw_os_error()).unwrap();
+        assert!(
+            limit.contains("/srv/app") && limit.contains("sysctl fs.inotify.max_user_watches="),
+            "{limit}"
+        );
+        assert!(
+            told(rustix::io::Errno::ACCESS.raw_os_error())
+                .unwrap()
+                .starts_with("watching /srv/app: ")
+        );
+        assert_eq!(
+            told(rustix::io::Errno::NOENT.raw_os_error()),
+            None,
+            "it has only just gone"
+        );
+    }
+
+    #[test]
     fn events_that_were_lost_are_a_change() {
         let mut lab = Lab::new(|app| fs::create_dir(app.join("src")).unwrap(), |_| {});
         let lost = Notice {
