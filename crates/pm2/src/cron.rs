@@ -180,6 +180,24 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        /// Patterns come from files and from clients.
+        #[test]
+        fn no_text_makes_it_panic_and_time_goes_forward(
+            pattern in "([0-9*,/?#LW-]{1,12} ){4,6}|[-0-9A-Za-z@#*/,:+.]{0,24}|([0-9]{1,2}|\\*|\\*/[0-9]{1,3}|[0-9]{1,2}-[0-9]{1,2})( ([0-9]{1,2}|\\*|L|[A-Z]{3})){4,5}",
+            after_ms in proptest::prelude::any::<i64>(),
+            recent_ms in 0..4_000_000_000_000_i64,
+        ) {
+            if let Ok(schedule) = Schedule::parse(&pattern) {
+                for at in [after_ms, recent_ms] {
+                    if let Some(next) = schedule.next_after(at, &TimeZone::UTC) {
+                        proptest::prop_assert!(next > at);
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn mistakes_name_the_pattern() {
         for bad in [
