@@ -46,7 +46,7 @@ describe('numbers', () => {
     await pm.ok('scale', 'app', '+2');
     expect(await values('WORKER')).toEqual([2, 3, 0, 1]);
     const [entry] = await pm.list();
-    expect(environment(entry.pid)).toEqual(expect.arrayContaining(['WORKER=2', 'PORT=3002']));
+    expect(environment(entry?.pid ?? 0)).toEqual(expect.arrayContaining(['WORKER=2', 'PORT=3002']));
   });
 
   test('append_env_to_name makes two apps of one', async () => {
@@ -121,7 +121,7 @@ describe('logs', () => {
     const dated = await until('dated lines', () => pm.file('logs/dated-out.log'));
     expect(dated.split('\n')[0]).toMatch(new RegExp(`^${date.source}: to stdout$`));
     const json = await until('an object', () => pm.file('logs/json-out.log'));
-    const object = JSON.parse(json.split('\n')[0]);
+    const object = JSON.parse(json.split('\n')[0] ?? '');
     expect(object).toMatchObject({ type: 'out', app_name: 'json' });
     expect(object.timestamp).toMatch(new RegExp(`^${date.source}$`));
   });
