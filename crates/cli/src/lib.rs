@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod console;
 mod context;
+mod deploy;
 mod doctor;
 mod failure;
 mod foreground;

@@ -70,6 +70,7 @@ pub(crate) enum Verb {
     Ping,
     Kill,
     Update,
+    Deploy,
     Apply,
     Validate,
     Schema,

@@ -465,6 +465,13 @@ pub(crate) const VERBS: &[Entry] = &[
         Names::Unknown,
     ),
     verb(
+        Verb::Deploy,
+        &["deploy"],
+        "<file|environment> [command...]",
+        "deploy a git repository to hosts by ssh; see deploy help",
+        Names::Files,
+    ),
+    verb(
         Verb::Update,
         &["update", "updatePM2"],
         "",

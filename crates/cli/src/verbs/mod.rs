@@ -97,6 +97,7 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Unmonitor => monitor::unmonitor(context),
         Verb::Link => link::link(context),
         Verb::Unlink => link::unlink(context),
+        Verb::Deploy => crate::deploy::deploy(context),
         Verb::Update => update::update(context),
         Verb::Kill => kill::kill(context),
         Verb::Completion => completion::completion(context),
