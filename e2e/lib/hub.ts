@@ -23,23 +23,32 @@ export class Hub {
   private stderrText = '';
   private token = '';
 
-  private constructor() {
+  private constructor(private readonly options: readonly string[]) {
     this.dir = scratch();
     this.data = path.join(this.dir, 'data');
   }
 
-  static async start(): Promise<Hub> {
-    const hub = new Hub();
+  /** Starts one, with further options of the command line. */
+  static async start(...options: string[]): Promise<Hub> {
+    const hub = new Hub(options);
     await hub.launch('127.0.0.1:0');
     return hub;
   }
 
   /** Starts the hub on its data folder; resolves with the facts of its start line. */
   private async launch(listen: string) {
-    this.child = spawn(ourBinary.path, ['hub', '--data', this.data, '--listen', listen, '--json'], {
-      env: { ...process.env, PILOTHOUSE_OWNER_EMAIL: owner.email, PILOTHOUSE_OWNER_PASSWORD: owner.password },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    this.child = spawn(
+      ourBinary.path,
+      ['hub', '--data', this.data, '--listen', listen, '--json', ...this.options],
+      {
+        env: {
+          ...process.env,
+          PILOTHOUSE_OWNER_EMAIL: owner.email,
+          PILOTHOUSE_OWNER_PASSWORD: owner.password,
+        },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     this.child.stderr?.setEncoding('utf8').on('data', (text) => {
       this.stderrText += text;
     });

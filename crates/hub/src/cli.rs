@@ -66,6 +66,9 @@ struct RunArgs {
     /// How browsers and agents reach this hub, when it is behind a proxy: https://hub.example.org
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Where people turn with what the help does not answer: an issue tracker, a chat, an address
+    #[arg(long, value_name = "URL")]
+    support_url: Option<String>,
     /// Let anybody make an account; otherwise by invitation only.
     #[arg(long)]
     registration: bool,
@@ -119,23 +122,31 @@ fn default_data() -> PathBuf {
     base.join("pilothouse/hub")
 }
 
+/// An address that begins as it must, without a slash at its end.
+fn url(option: &str, given: Option<String>, schemes: &[&str]) -> Result<Option<String>, HubError> {
+    let Some(url) = given else { return Ok(None) };
+    if schemes.iter().any(|scheme| url.starts_with(scheme)) {
+        return Ok(Some(url.trim_end_matches('/').to_owned()));
+    }
+    let known = schemes.join(" or ");
+    Err(HubError::Options(format!(
+        "{option} {url:?} does not begin with {known}"
+    )))
+}
+
 fn options(args: RunArgs) -> Result<HubOptions, HubError> {
-    let public_url = match args.public_url {
-        Some(url) if url.starts_with("https://") || url.starts_with("http://") => {
-            Some(url.trim_end_matches('/').to_owned())
-        }
-        Some(url) => {
-            return Err(HubError::Options(format!(
-                "--public-url {url:?} does not begin with https:// or http://"
-            )));
-        }
-        None => None,
-    };
+    let public_url = url("--public-url", args.public_url, &["https://", "http://"])?;
+    let support_url = url(
+        "--support-url",
+        args.support_url,
+        &["https://", "http://", "mailto:"],
+    )?;
     let env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     Ok(HubOptions {
         listen: args.listen,
         json: args.json,
         public_url,
+        support_url,
         owner: OwnerPreset {
             email: env("PILOTHOUSE_OWNER_EMAIL"),
             password: env("PILOTHOUSE_OWNER_PASSWORD"),

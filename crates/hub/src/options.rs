@@ -15,6 +15,8 @@ pub struct HubOptions {
     /// How browsers and agents reach this hub, when it is not how they say (`https://hub.example.org`, no slash at
     /// the end). Without it, the address of each request is used.
     pub public_url: Option<String>,
+    /// Where people turn with what the help does not answer; shown in the dashboard.
+    pub support_url: Option<String>,
     /// The first owner, when the data folder is new.
     pub owner: OwnerPreset,
     /// How long an access token lives.
@@ -82,6 +84,7 @@ impl HubOptions {
             listen: "127.0.0.1:0".into(),
             json: false,
             public_url: None,
+            support_url: None,
             owner: OwnerPreset::default(),
             access_ttl: Duration::from_secs(3600),
             registration: false,

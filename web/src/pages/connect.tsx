@@ -2,6 +2,7 @@
 import './connect.css';
 import { signal } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import * as api from '../link/api';
 import { at } from '../link/api';
 import type { Bucket } from '../store/buckets';
 import { fleet } from '../store/live';
@@ -49,6 +50,31 @@ function Waiting() {
     <div class="await" role="status">
       <Icon name={fresh ? 'ok' : 'wait'} spin={!fresh} />
       <span>{fresh ? `${fresh.name} is connected.` : 'Waiting for the first data of a new server…'}</span>
+    </div>
+  );
+}
+
+/** The addresses that a firewall must let through, as the hub tells them. */
+function Reachable() {
+  const [text, setText] = useState('');
+  useEffect(() => {
+    const read = async () => {
+      try {
+        const answer = (await api.get('ips')) as { port?: unknown; addresses?: unknown } | null;
+        const list = Array.isArray(answer?.addresses) ? answer.addresses.map(String) : [];
+        setText(list.map((address) => `${address.includes(':') ? `[${address}]` : address}:${answer?.port}`).join(' '));
+      } catch {
+        // The address above is what counts.
+        setText('');
+      }
+    };
+    void read();
+  }, []);
+  if (text === '') return null;
+  return (
+    <div class="cmd">
+      <code data-test="addresses">{text}</code>
+      <CopyButton text={() => text} />
     </div>
   );
 }
@@ -116,6 +142,7 @@ export function ConnectPanel({ bucket }: { readonly bucket: Bucket }) {
           Only outbound: <code>{hubRoot(bucket)}</code>, one WebSocket for data and commands. Nothing listens on the
           server. Proxies are taken from <code>PM2_PROXY</code> or <code>HTTPS_PROXY</code>.
         </p>
+        <Reachable />
       </details>
       <details>
         <summary>What is sent</summary>

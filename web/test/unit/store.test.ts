@@ -259,7 +259,7 @@ describe('buckets', () => {
       endpoint: 'http://h',
       offlineAfter: 120,
       deleteOffline: false,
-      limit: null,
+      limit: 4,
       maxProcesses: 0,
       maxServers: 0,
     });

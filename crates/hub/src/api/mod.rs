@@ -3,6 +3,7 @@
 //! Rules that the clients set: both slash forms of every path (done before routing, in [`crate::server`]), a body with
 //! every method, 401 for nothing but tokens, errors as `{"msg": …}`.
 
+mod about;
 mod auth;
 mod bucket;
 pub mod data;
@@ -31,6 +32,7 @@ pub(crate) const MAX_FREE_JSON: usize = 64 << 10;
 /// The routes of accounts, tokens and buckets.
 pub fn router() -> Router<AppState> {
     Router::new()
+        .merge(about::router())
         .merge(auth::router())
         .merge(bucket::router())
         .merge(members::router())
