@@ -75,6 +75,13 @@ describe('the bus tells', () => {
         pm,
         `const bus = await call('launchBus');
         const told = new Promise((ok) => bus.on('pm2:kill', ok));
+        // Once a line of the daemon's log has come, the daemon knows that somebody listens.
+        let heard = false;
+        bus.on('log:PM2', () => { heard = true; });
+        while (!heard) {
+          pm2.Client.executeRemote('reloadLogs', {}, () => {});
+          await new Promise((ok) => setTimeout(ok, 50));
+        }
         ${body}
         return { told: await told };`,
       );
