@@ -2,7 +2,7 @@
 const http = require('node:http');
 const fs = require('node:fs');
 
-const { PORT, READY_FILE, SICK_FILE, MESSAGE_CODE, CRASH_AFTER } = process.env;
+const { PORT, READY_FILE, SICK_FILE, MESSAGE_CODE, CRASH_AFTER, TELL } = process.env;
 if (CRASH_AFTER) setTimeout(() => process.exit(7), Number(CRASH_AFTER));
 if (READY_FILE) {
   const look = setInterval(() => {
@@ -12,6 +12,7 @@ if (READY_FILE) {
   }, 10);
 }
 process.on('message', (message) => {
+  if (TELL) console.log(`message ${JSON.stringify(message)}`);
   if (message === 'shutdown' && MESSAGE_CODE) process.exit(Number(MESSAGE_CODE));
 });
 if (PORT) {

@@ -2,7 +2,10 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { clientProgram } from '../lib/client.ts';
 import { Manager } from '../lib/manager.ts';
+import { freePort } from '../lib/port.ts';
+import { alive } from '../lib/scratch.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
@@ -133,6 +136,74 @@ describe('wait_ready', () => {
     const file = eco({ name: 'api', wait_ready: true, listen_timeout: 60_000, autorestart: false, env });
     await pm.run('start', file);
     await pm.status('api', 'stopped');
+  });
+});
+
+describe('reload of a cluster', () => {
+  const cluster = (name: string, more = {}) => ({ name, exec_mode: 'cluster', instances: 1, ...more });
+
+  test('is told on the bus: the new life, the end of the old one, the reload', async () => {
+    const port = await freePort();
+    await pm.ok('start', eco(cluster('web', { env: { PORT: port } })));
+    const before = await pm.app('web');
+    const { events } = await clientProgram(
+      pm,
+      `const events = [];
+      const bus = await call('launchBus');
+      bus.on('process:event', (p) => events.push([p.event, p.process.pm_id, p.manually]));
+      await call('reload', 'web');
+      for (let i = 0; i < 500 && !events.some(([event]) => event === 'reload'); i++) await new Promise((ok) => setTimeout(ok, 10));
+      return { events };`,
+    );
+    expect(events).toEqual([
+      ['online', 0, false],
+      ['exit', '_old_0', false],
+      ['exit', '_old_0', false],
+      ['reload', 0, true],
+    ]);
+    const after = await pm.app('web');
+    expect(after.pid).not.toBe(before.pid);
+    expect(after.pm2_env).toMatchObject({ status: 'online', restart_time: 1, unstable_restarts: 0 });
+    expect(await pm.list()).toHaveLength(1);
+  });
+
+  test('takes over after listen_timeout where the app listens nowhere', async () => {
+    await pm.ok('start', eco(cluster('deaf', { listen_timeout: 200 })));
+    const { pid } = await pm.app('deaf');
+    await pm.ok('reload', 'deaf');
+    const after = await pm.app('deaf');
+    expect(after.pid).not.toBe(pid);
+    expect(after.pm2_env).toMatchObject({ status: 'online', restart_time: 1 });
+  });
+
+  test('with wait_ready waits for the word, and the old one serves meanwhile', async () => {
+    const [word, port] = [path.join(pm.dir, 'ready'), await freePort()];
+    writeFileSync(word, '');
+    const env = { READY_FILE: word, PORT: port };
+    await pm.ok('start', eco(cluster('web', { wait_ready: true, listen_timeout: 60_000, env })));
+    const { pid } = await pm.app('web');
+    rmSync(word);
+    const done = pm.run('reload', 'web');
+    await until('the new one is there', async () => (await pm.app('web')).pid !== pid);
+    expect(alive(pid)).toBe(true);
+    writeFileSync(word, '');
+    expect((await done).code).toBe(0);
+    expect(alive(pid)).toBe(false);
+    expect((await pm.app('web')).pm2_env.restart_time).toBe(1);
+  });
+
+  test('the soft one tells the old life by message', async () => {
+    const port = await freePort();
+    await pm.ok('start', eco(cluster('web', { env: { PORT: port, TELL: '1' } })));
+    const { error } = await clientProgram(
+      pm,
+      `await new Promise((ok, no) => pm2.Client.executeRemote('softReloadProcessId', { id: 0 }, (e) => (e ? no(e) : ok())));`,
+    );
+    expect(error).toBeUndefined();
+    expect((await pm.app('web')).pm2_env.restart_time).toBe(1);
+    await until('the old life has told of its message', () =>
+      pm.file('logs/web-out-0.log').includes('message "shutdown"'),
+    );
   });
 });
 

@@ -8,6 +8,7 @@ mod reloading;
 mod stopping;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use self::checking::{begin_looking, look, looked, measured, sign};
 use self::exits::{exited, spawn_failed};
@@ -206,7 +207,14 @@ impl Supervisor {
         let former = |process: &Process| process.former.as_ref().and_then(Former::deadline);
         self.processes
             .values()
-            .flat_map(|process| [process.deadline(), former(process), process.look_at()])
+            .flat_map(|process| {
+                [
+                    process.deadline(),
+                    former(process),
+                    process.look_at(),
+                    process.stable_at(),
+                ]
+            })
             .flatten()
             .min()
     }
@@ -330,6 +338,10 @@ impl Supervisor {
             let due = |at: Option<Mono>| at.is_some_and(|at| at <= now.mono);
             if due(process.former.as_ref().and_then(Former::deadline)) {
                 former_overdue(&mut self.out, now, id, process);
+            }
+            if due(process.stable_at()) {
+                process.facts.backoff = Some(Duration::ZERO);
+                self.out.changed(id);
             }
             if due(process.look_at()) {
                 look(&mut self.out, now, id, process);

@@ -339,6 +339,16 @@ impl Process {
         }
     }
 
+    /// When its life counts as stable, so that the backoff starts anew.
+    pub(crate) fn stable_at(&self) -> Option<Mono> {
+        let waited = self.facts.backoff.is_some_and(|wait| !wait.is_zero());
+        let counts =
+            waited && self.policy.exp_backoff.is_some() && matches!(self.state, State::Online { .. });
+        // Longer than, not as long as.
+        let more = self.policy.backoff_reset.saturating_add(Duration::from_millis(1));
+        counts.then(|| self.facts.started_mono.after(more))
+    }
+
     /// When to look at it next.
     pub(crate) fn look_at(&self) -> Option<Mono> {
         let monitor = self.health.as_ref()?;

@@ -137,7 +137,11 @@ fn backoff_grows_by_half_up_to_its_ceiling_and_starts_anew_after_a_stable_life()
     }
     assert_eq!(waits[..4], [101, 151, 226, 339]);
     assert_eq!(waits[14], 15_000);
-    story.wait(30_001);
+    let shown = |story: &Story| story.sup.view(ID).and_then(|view| view.facts.backoff);
+    story.wait(30_000);
+    assert_eq!(shown(&story), Some(Duration::from_secs(15)));
+    story.wait(1);
+    assert_eq!(shown(&story), Some(Duration::ZERO), "a stable life shows at once");
     story.exit(Exit::Code(1));
     assert_eq!(story.sup.next_deadline().map(|at| at.0 - story.at), Some(101));
 }
