@@ -57,6 +57,13 @@ pub enum Input {
         /// Which life.
         incarnation: Incarnation,
     },
+    /// Its runtime has started, and begins with the app itself.
+    Booted {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+    },
     /// The process accepts connections, on everything that its former life (if there is one) accepted them on.
     Listening {
         /// Which process.
@@ -105,6 +112,7 @@ impl Input {
             | Self::Exited { id, incarnation, .. }
             | Self::TreeGone { id, incarnation, .. }
             | Self::Ready { id, incarnation }
+            | Self::Booted { id, incarnation }
             | Self::Listening { id, incarnation }
             | Self::ChannelClosed { id, incarnation }
             | Self::Probed { id, incarnation, .. }

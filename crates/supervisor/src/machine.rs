@@ -303,6 +303,12 @@ impl Supervisor {
                 let counts = process.policy.wait_ready;
                 sign(out, now, id, process, |run| run.ready = true, counts);
             }),
+            Input::Booted { id, incarnation } => self.with(id, incarnation, |out, process| {
+                // What promised more, or is to take the place of a life that serves, has not shown it yet.
+                if process.policy.tells_boot && !process.policy.wait_ready && !process.is_being_replaced() {
+                    up(out, now, id, process);
+                }
+            }),
             Input::Listening { id, incarnation } => self.with(id, incarnation, |out, process| {
                 // An app that promised to say when it is ready is taken at its word.
                 let counts = !process.policy.wait_ready;

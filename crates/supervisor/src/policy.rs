@@ -37,6 +37,8 @@ pub struct Policy {
     pub kill_signal: i32,
     /// Ask by the message `shutdown` on the IPC channel instead of a signal.
     pub shutdown_with_message: bool,
+    /// It tells when its runtime has started: `online` from then on (or from `listen_timeout` on).
+    pub tells_boot: bool,
     /// Two lives can serve side by side, so a reload starts the new one before it ends the old one.
     pub overlap: bool,
     /// How long a soft reload lets the old life finish what it has begun; a plain reload lets it for `kill_timeout`.
@@ -68,6 +70,7 @@ impl Default for Policy {
             treekill: true,
             kill_signal: 2,
             shutdown_with_message: false,
+            tells_boot: false,
             overlap: false,
             graceful_timeout: Duration::from_secs(8),
             health: None,

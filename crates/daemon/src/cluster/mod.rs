@@ -286,6 +286,12 @@ impl Daemon {
                 self.cluster.conns.remove(&conn);
             }
             Effect::Close(listener) => self.close_socket(listener),
+            Effect::Booted(worker) => {
+                let incarnation = life_of(worker);
+                if let Some(id) = self.sup.owner_of(incarnation) {
+                    self.handle(Input::Booted { id, incarnation });
+                }
+            }
             Effect::Listening(worker) => {
                 self.keep_cluster();
                 self.tell_listening(worker);

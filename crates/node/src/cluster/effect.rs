@@ -37,6 +37,8 @@ pub enum Effect {
     Close(ListenerId),
     /// A worker listens at one more address.
     Listening(WorkerId),
+    /// A worker's Node runs; its script comes next.
+    Booted(WorkerId),
 }
 
 /// A descriptor.

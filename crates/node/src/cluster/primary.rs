@@ -231,7 +231,8 @@ impl Primary {
 
     fn on_cluster(&mut self, now: Millis, id: WorkerId, message: FromWorker) {
         match message {
-            FromWorker::Online | FromWorker::Unknown => {}
+            FromWorker::Online => self.effects.push_back(Effect::Booted(id)),
+            FromWorker::Unknown => {}
             FromWorker::Query(query) => self.query(id, query),
             FromWorker::Listening { seq, address } => self.listening(id, seq, address),
             FromWorker::Close { seq, key } => self.closed_by_worker(id, seq, &key),

@@ -20,6 +20,7 @@ struct World {
     closed: Vec<ListenerId>,
     dropped: Vec<u64>,
     listening: Vec<u64>,
+    booted: Vec<u64>,
     kept: usize,
 }
 
@@ -39,6 +40,7 @@ impl World {
             closed: Vec::new(),
             dropped: Vec::new(),
             listening: Vec::new(),
+            booted: Vec::new(),
             kept: 0,
         }
     }
@@ -121,6 +123,7 @@ impl World {
                 Effect::Drop(conn) => self.dropped.push(conn.0),
                 Effect::Close(listener) => self.closed.push(listener),
                 Effect::Listening(worker) => self.listening.push(worker.0),
+                Effect::Booted(worker) => self.booted.push(worker.0),
             }
         }
     }
@@ -220,6 +223,7 @@ fn a_worker_listens_and_gets_connections_one_at_a_time() {
     let mut world = World::new();
     world.worker(1, "api");
     world.acts(1, "online", 0, json!({}));
+    assert_eq!(world.booted, [1]);
     world.asks(1, 1, 8000, 0);
     assert_eq!(world.take_sent(), [(1, answer(Value::Null, "null:8000:4:", 101))]);
     let listener = world.bound[0];

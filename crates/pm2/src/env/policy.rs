@@ -83,6 +83,7 @@ impl Pm2Env {
                 .unwrap_or(defaults.shutdown_with_message)
                 || defaults.shutdown_with_message,
             backoff_reset: defaults.backoff_reset,
+            tells_boot: self.exec_mode() == ExecMode::Cluster,
             overlap: self.exec_mode() == ExecMode::Cluster || !self.sockets().is_empty(),
             graceful_timeout: defaults.graceful_timeout,
             health: self.health().map(|health| health.rules),

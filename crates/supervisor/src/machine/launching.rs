@@ -51,7 +51,7 @@ pub(super) fn spawned(
     waiters: Vec<Ticket>,
 ) {
     begin_looking(now, process, run.incarnation);
-    if process.policy.wait_ready || process.is_being_replaced() {
+    if process.policy.wait_ready || process.policy.tells_boot || process.is_being_replaced() {
         let ready_by = Some(now.mono.after(process.policy.listen_timeout));
         process.state = State::Launching {
             run,

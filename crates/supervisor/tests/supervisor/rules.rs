@@ -257,6 +257,31 @@ fn wait_ready_answers_on_ready_on_time_out_and_on_exit() {
 }
 
 #[test]
+fn what_tells_that_it_has_booted_is_online_then_or_after_a_while() {
+    let policy = Policy {
+        tells_boot: true,
+        ..Policy::default()
+    };
+    let mut story = quick(policy.clone());
+    assert_eq!(story.status(), Some(Status::Launching));
+    let incarnation = story.life();
+    story.input(Input::Booted { id: ID, incarnation });
+    assert_eq!((story.status(), story.replies.len()), (Some(Status::Online), 1));
+
+    let mut story = quick(policy.clone());
+    story.wait(3_000);
+    assert_eq!(story.status(), Some(Status::Online));
+
+    let mut story = quick(Policy {
+        wait_ready: true,
+        ..policy
+    });
+    let incarnation = story.life();
+    story.input(Input::Booted { id: ID, incarnation });
+    assert_eq!(story.status(), Some(Status::Launching), "it promised more");
+}
+
+#[test]
 fn shutdown_with_message_asks_before_it_kills() {
     let policy = Policy {
         shutdown_with_message: true,

@@ -22,6 +22,6 @@ fn random_lives_keep_the_promises() {
     // The simulation is worth something only if it reaches these corners.
     assert!(crashes > 500, "{crashes} deaths of the shell");
     assert!(answered > 50_000, "{answered} replies");
-    assert!(reloaded > 1_000, "{reloaded} lives retired");
+    assert!(reloaded > 500, "{reloaded} lives retired");
     assert!(rolled_back > 500, "{rolled_back} reloads undone");
 }

@@ -131,6 +131,7 @@ impl World {
             treekill: !dice.one_in(3),
             shutdown_with_message: dice.one_in(4),
             overlap: dice.one_in(2),
+            tells_boot: dice.one_in(3),
             health: dice.one_in(3).then(|| HealthRules {
                 interval: Duration::from_millis(1_000 + dice.roll(5_000)),
                 timeout: Duration::from_millis(dice.roll(1_000)),
@@ -469,6 +470,9 @@ impl World {
         }
         if self.dice.one_in(2) {
             self.post(Input::Listening { id, incarnation });
+        }
+        if self.dice.one_in(2) {
+            self.post(Input::Booted { id, incarnation });
         }
         if self.dice.one_in(5) {
             self.post(Input::ChannelClosed { id, incarnation });
