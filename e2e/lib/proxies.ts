@@ -59,6 +59,39 @@ export function httpProxy(): Promise<TestProxy> {
   return listen(server, 'http', asked);
 }
 
+/** SOCKS 4a with a user: it knows no passwords. */
+export function socks4Proxy(): Promise<TestProxy> {
+  const asked: string[] = [];
+  const server = createServer((socket) => {
+    let data = Buffer.alloc(0);
+    const read = (chunk: Buffer) => {
+      data = Buffer.concat([data, chunk]);
+      const end = data.indexOf(0, 8);
+      if (end < 0) return;
+      const address = [...data.subarray(4, 8)];
+      // 0.0.0.x says that a name follows.
+      const named = address.slice(0, 3).every((part) => part === 0);
+      const last = named ? data.indexOf(0, end + 1) : end;
+      if (last < 0) return;
+      if (data.subarray(8, end).toString() !== login.user) {
+        socket.end(Buffer.from([0, 93, 0, 0, 0, 0, 0, 0]));
+        return;
+      }
+      const host = named ? data.subarray(end + 1, last).toString() : address.join('.');
+      const port = data.readUInt16BE(2);
+      const rest = data.subarray(last + 1);
+      asked.push(`${host}:${port}`);
+      socket.off('data', read);
+      join(socket, host, port, (through) => {
+        socket.write(Buffer.from([0, 90, 0, 0, 0, 0, 0, 0]));
+        through.write(rest);
+      });
+    };
+    socket.on('data', read);
+  });
+  return listen(server, 'socks4', asked);
+}
+
 /** SOCKS 5 with user and password; the one method, as RFC 1928 and 1929 have it. */
 export function socksProxy(): Promise<TestProxy> {
   const asked: string[] = [];

@@ -5,7 +5,7 @@ import { ours, test } from '../lib/agents.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
 import { Narrow } from '../lib/narrow.ts';
-import { httpProxy, socksProxy } from '../lib/proxies.ts';
+import { httpProxy, socks4Proxy, socksProxy } from '../lib/proxies.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
@@ -86,8 +86,8 @@ test('S38: a hub that is not there at all is named with its port', async ({ mana
   expect(stdout + stderr).toContain(`connecting to 127.0.0.1:${port}`);
 });
 
-test('S39: by a proxy, with user and password: http and socks', async ({ manager }) => {
-  for (const start of [httpProxy, socksProxy]) {
+test('S39: by a proxy, with user and password: http and socks', { timeout: 120_000 }, async ({ manager }) => {
+  for (const start of [httpProxy, socks4Proxy, socksProxy]) {
     const proxy = await start();
     try {
       const bucket = await Bucket.make(hub);
@@ -97,12 +97,12 @@ test('S39: by a proxy, with user and password: http and socks', async ({ manager
       const wrong = { PM2_PROXY: proxy.url.replace('pilot:', 'somebody:') };
       const denied = await pm.with(pm.program, words, { env: wrong });
       expect(denied.stdout + denied.stderr).toMatch(
-        /Not connected to the hub yet .*by the proxy (http|socks5):/s,
+        /Not connected to the hub yet .*by the proxy (http|socks4|socks5):/s,
       );
       const linked = await pm.with(pm.program, words, { env: { PM2_PROXY: proxy.url } });
       expect(linked.code).toBe(0);
       expect(linked.stdout).toMatch(
-        /proxy from environment variable PM2_PROXY: (http|socks5):\/\/127\.0\.0\.1:\d+/,
+        /proxy from environment variable PM2_PROXY: (http|socks4|socks5):\/\/127\.0\.0\.1:\d+/,
       );
       await bucket.server(
         'box',
