@@ -139,6 +139,16 @@ describe('wait_ready', () => {
   });
 });
 
+test('the RPC names an id that is not there', async () => {
+  await pm.ok('start', eco({ name: 'api' }));
+  const { said } = await clientProgram(
+    pm,
+    `const ask = (method, opts) => new Promise((ok) => pm2.Client.executeRemote(method, opts, (e) => ok(e ? e.message || String(e) : 'done')));
+    return { said: [await ask('reloadProcessId', { id: 99 }), await ask('reloadProcessId', {}), await ask('softReloadProcessId', { id: 99 })] };`,
+  );
+  expect(said).toEqual(['PM2 ID unknown', 'PM2 ID unknown', 'pm_id 99 not available in 99']);
+});
+
 describe('reload of a cluster', () => {
   const cluster = (name: string, more = {}) => ({ name, exec_mode: 'cluster', instances: 1, ...more });
 

@@ -100,6 +100,11 @@ pub(super) fn reload(daemon: &mut Daemon, args: Args, soft: bool, responder: Res
             let job = daemon.jobs.open(Then::ShowOne(responder));
             daemon.reload(id, &brought, soft, job);
         }
+        // PM2's two kinds of reload say it differently.
+        None if soft => {
+            let id = super::id_text(opts.get("id").unwrap_or(&Value::Null));
+            responder.error(&format!("pm_id {id} not available in {id}"));
+        }
         None => responder.error("PM2 ID unknown"),
     }
 }
