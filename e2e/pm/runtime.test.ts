@@ -194,7 +194,7 @@ describe('pm2-dev', () => {
     );
     run.end('SIGINT');
     expect(await run.ended).toBe(0);
-    expect(run.stdout()).toContain('Stopping current development session');
+    expect(run.stdout()).toMatch(/PM2 DEV\].*session/);
     expect(left()).toEqual([]);
   });
 });

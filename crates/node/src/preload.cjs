@@ -22,7 +22,7 @@ if (isMainThread && process.connected) {
     tell(error);
   });
   process.on('unhandledRejection', (reason) => {
-    console.error('You have triggered an unhandledRejection, you may have forgotten to catch a Promise rejection:');
+    console.error('You have triggered an unhandledRejection: a promise was rejected and nothing handles it');
     print(reason);
     tell(reason);
   });

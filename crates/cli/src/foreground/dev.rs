@@ -33,7 +33,7 @@ pub(crate) fn dev(context: &Context<'_>) -> Result<u8, Failure> {
     head(context, &mut client)?;
     drop(client);
     let code = foreground.run(typed.on("auto-exit"));
-    console.say("\n>>>>> [PM2 DEV] Stopping current development session");
+    console.say("\n>>>>> [PM2 DEV] Ending the session");
     tidy_up(context);
     Ok(code)
 }

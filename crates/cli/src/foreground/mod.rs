@@ -236,7 +236,7 @@ impl<'f> Foreground<'f> {
 pub(crate) fn stay(context: &Context<'_>) -> Result<u8, Failure> {
     context
         .console
-        .info("[--no-daemon] Continue to stream logs; ctrl-c ends everything");
+        .info("[--no-daemon] Logs follow; ctrl-c ends everything");
     let (foreground, _client) = Foreground::begin(context, Form::Stamped)?;
     Ok(foreground.run(false))
 }

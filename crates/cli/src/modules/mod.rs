@@ -149,14 +149,14 @@ fn typed_folder(context: &Context<'_>) -> PathBuf {
 /// The folder itself is the module; nothing is copied, and the next daemon does not start it.
 fn from_folder(context: &Context<'_>, folder: PathBuf) -> Result<(), Failure> {
     let console = context.console;
-    console.module("Installing local NPM module");
+    console.module("Installing the module of this folder");
     let module = Module {
         manifest: Manifest::read(&folder)?,
         folder,
         user: typed_user(context),
         watch: true,
     };
-    console.module("Installing local module in DEVELOPMENT MODE with WATCH auto restart");
+    console.module("Running the module of this folder; it restarts when a file changes");
     let mut client = context.client()?;
     set_defaults(context, &module.manifest)?;
     module.stop(context, &mut client)?;
@@ -209,10 +209,7 @@ fn from_npm(context: &Context<'_>, typed: &str, package: &str) -> Result<(), Fai
     settle(context, &mut client, &name, fresh, placed, former)?;
     show_configuration(context, &name)?;
     console.module("Module successfully installed and launched");
-    console.module(format_args!(
-        "Checkout module options: `$ {} conf`",
-        context.program
-    ));
+    console.module(format_args!("Its settings: `$ {} conf`", context.program));
     Ok(())
 }
 
@@ -273,7 +270,7 @@ fn from_tarball(context: &Context<'_>, place: &Place) -> Result<(), Failure> {
     })?;
     let fresh = Module::from_tarball(context, &name);
     settle(context, &mut client, &name, fresh, placed, former)?;
-    console.module("Module INSTALLED and STARTED");
+    console.module("Installed and started");
     Ok(())
 }
 

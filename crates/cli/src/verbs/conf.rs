@@ -140,9 +140,7 @@ fn get_one(context: &Context<'_>, key: &str) -> Result<Then, Failure> {
 
 fn show_section(context: &Context<'_>, conf: &ModuleConf, section: &str) {
     show_sections(context, conf, Some(section));
-    context
-        .console
-        .say("Modules configuration. Copy/Paste line to edit values.");
+    context.console.say("Copy a line, change its value and run it.");
 }
 
 /// Each value as the command that stores it. The list of installed modules is no configuration.
@@ -257,7 +255,7 @@ fn edit(context: &Context<'_>) -> Result<Then, Failure> {
         .say(format_args!("Module configuration ({}) edited.", path.display()));
     context
         .console
-        .say("To take changes into account, please restart module related.");
+        .say("It takes effect when what it is for is restarted.");
     Ok(Then::Done)
 }
 

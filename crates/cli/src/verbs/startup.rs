@@ -30,25 +30,22 @@ pub(crate) fn startup(context: &Context<'_>) -> Result<Then, Failure> {
     if dry {
         return Ok(Then::Done);
     }
-    console.info(format_args!(
-        "Writing init configuration in {}",
-        plan.file.display()
-    ));
+    console.info(format_args!("Writing {}", plan.file.display()));
     if let Some(folder) = plan.file.parent() {
         std::fs::create_dir_all(folder).map_err(Failure::file("making the folder", folder))?;
     }
     let mode = if plan.executable { 0o755 } else { 0o644 };
     write_atomically(&plan.file, plan.text.as_bytes(), mode).map_err(Failure::file("writing", &plan.file))?;
-    console.info("Making script booting at startup...");
+    console.info("Enabling it at boot...");
     for command in &plan.enable {
         console.info(format_args!("[-] Executing: {}...", command.join(" ")));
         console.flush();
         run(command)?;
-        console.info("[v] Command successfully executed.");
+        console.info("[v] Done.");
     }
     console.say("+---------------------------------------+");
     console.info(format_args!(
-        "Freeze a process list on reboot via:\n$ {} save\n",
+        "To have the present list started at boot:\n$ {} save\n",
         context.program
     ));
     console.info(format_args!(
@@ -249,7 +246,7 @@ pub(crate) fn logrotate(context: &Context<'_>) -> Result<Then, Failure> {
     let facts = facts(context)?;
     if os::users::effective_ids().0 != 0 {
         let console = context.console;
-        console.error("You have to run this command as root. Execute the following command:");
+        console.error("Only root may do this. As root, run:");
         console.error(format_args!(
             "      sudo env PATH=$PATH {} logrotate -u {}",
             facts.program, facts.user

@@ -54,7 +54,7 @@
   //     ref: 'origin/main',
   //     repo: 'git@example.com:repository.git',
   //     path: '/srv/app',
-  //     'post-deploy': 'npm install && pm2 reload ecosystem.config.js --env production',
+  //     'post-deploy': 'npm ci && pm2 startOrReload ecosystem.config.js --env production',
   //   },
   // },
 }
