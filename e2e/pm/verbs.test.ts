@@ -143,7 +143,7 @@ const rows: [string, number, string | RegExp][] = [
   ['set other:key value', 0, /Setting changed\nModule: other\n\$ pm2 set other:key value\n/],
   ['get other:key', 0, 'Value for module other key key: value'],
   ['get other:nope', 1, ''],
-  ['get other', 0, /Module: other\n\$ pm2 set other:key value\nModules configuration/],
+  ['get other', 0, /Module: other\n\$ pm2 set other:key value\n/],
   ['conf', 0, '$ pm2 set other:key value'],
   ['conf other:key changed', 0, '$ pm2 set other:key value'],
   ['config other', 0, '$ pm2 set other:key value'],

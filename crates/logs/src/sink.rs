@@ -25,6 +25,8 @@ pub(crate) struct Sinks {
     rules: BTreeMap<PathBuf, Rotation>,
     times: Option<Times>,
     housekeeper: Housekeeper,
+    /// The time in the last name that was given, ms since the epoch.
+    last_mark: i64,
     /// Failures to put a file aside, to be told.
     failures: Vec<(PathBuf, io::Error)>,
 }
@@ -66,6 +68,7 @@ impl Sinks {
             rules: BTreeMap::new(),
             times,
             housekeeper,
+            last_mark: 0,
             failures: Vec::new(),
         }
     }
@@ -173,15 +176,27 @@ impl Sinks {
         }
     }
 
+    /// Names sort by age also among files that are put aside within one ms, where the name of one that was removed is free again.
+    fn mark(&self, wall_ms: i64) -> i64 {
+        match self.last_mark - wall_ms {
+            // The clock may have been set back further: then it is believed.
+            0..1000 => self.last_mark + 1,
+            _ => wall_ms,
+        }
+    }
+
     fn set_aside(&mut self, path: &Path, now: Now) {
+        let mark = self.mark(now.wall_ms);
         let Some(State::Open(open)) = self.files.get_mut(path) else {
             return;
         };
-        match rotation::set_aside(path, &open.file, now.wall_ms) {
+        match rotation::set_aside(path, &open.file, mark) {
             Ok(Aside::Elsewhere) => {
                 self.files.remove(path);
             }
             Ok(Aside::Moved { from, to }) => {
+                let given = to.file_name().and_then(|name| rotation::rotated_at(&from, name));
+                self.last_mark = given.unwrap_or(mark);
                 if let Some(times) = &self.times {
                     times.renamed(&from, &to);
                 }

@@ -32,7 +32,7 @@ fn unknown_targets_and_verbs() {
     );
     assert_eq!(
         place.fails(&["scale", "worker"]),
-        "\n  error: missing required argument `n'\n\n"
+        "\n  error: missing required argument `number'\n\n"
     );
     assert_eq!(place.status("worker"), "online");
 }
