@@ -31,12 +31,16 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// Take in a look at a process that began at `started`. Looks that come faster than once a second are passed over.
+    /// Take in a look at a process that began at `started`. One that comes soon after the last only brings its memory up to date: what
+    /// was held right before a crash counts, and a process that has just been started has not its own size yet.
     pub(crate) fn take(&mut self, look: Look, started: Mono) {
-        let last = self.looks.back().copied();
-        if last.is_some_and(|last| look.at.0 < last.at.0 + OFTEN_MS / 2) {
+        if let Some(last) = self.looks.back_mut()
+            && look.at.0 < last.at.0 + OFTEN_MS / 2
+        {
+            last.memory = look.memory;
             return;
         }
+        let last = self.looks.back().copied();
         let moved = last.is_some_and(|last| {
             let change = look.memory.abs_diff(last.memory);
             look.cpu > BUSY || change > last.memory / 50
@@ -119,8 +123,12 @@ mod tests {
         let mut recent = Recent::default();
         for second in 0..200 {
             recent.take(look(second * 1000, 99.0, 1), Mono(0));
-            recent.take(look(second * 1000 + 10, 99.0, 1), Mono(0));
+            recent.take(look(second * 1000 + 10, 99.0, 2), Mono(0));
         }
+        assert!(
+            recent.looks.iter().all(|look| look.memory == 2),
+            "the later look's"
+        );
         assert_eq!(recent.looks.len(), 61);
         assert_eq!(recent.since(Mono(190_000)).count(), 10);
         recent.clear();
