@@ -93,12 +93,15 @@ describe('the bus', () => {
 
   test('answers of actions, and the parts of a scoped one', async () => {
     await told();
-    // One program for each: the client's trigger closes the bus it used, and may take the next one along.
+    // @pm2/io stops listening for a moment every few seconds, and what is said to it then is lost, with the original too: ask again.
     const answer = async (...args: unknown[]) => {
       const words = args.map((arg) => JSON.stringify(arg)).join();
       const { back } = await clientProgram(
         pm,
-        `const [first] = await new Promise((ok, no) => pm2.trigger(${words}, (e, v) => (e ? no(e) : ok(v))));
+        `const ask = () => new Promise((ok, no) => pm2.trigger(${words}, (e, v) => (e ? no(e) : ok(v))));
+        let found;
+        while (!found) found = await Promise.race([ask(), new Promise((ok) => setTimeout(ok, 1500))]);
+        const [first] = found;
         return { back: first.data.return };`,
       );
       return back;
@@ -114,8 +117,11 @@ describe('the bus', () => {
         if (wanted.includes(topic)) seen[topic] = packet.data;
         if (wanted.every((topic) => seen[topic])) done();
       }));
-      await new Promise((ok) => pm2.Client.executeRemote('msgProcess', { id: 0, msg: 'stream', opts: {}, uuid: 'abc' }, ok));
+      const ask = () => pm2.Client.executeRemote('msgProcess', { id: 0, msg: 'stream', opts: {}, uuid: 'abc' }, () => {});
+      ask();
+      const again = setInterval(ask, 1500);
       await parts;
+      clearInterval(again);
       return { seen };`,
     );
     expect(seen).toMatchObject({
