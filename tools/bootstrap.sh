@@ -100,7 +100,8 @@ need_python() {
     have python3 || lacking "python3 (a sample app and some tests are written in it)" "apt-get install python3"
 }
 
-chromium() {
+# Not named after the program: `command -v` finds functions, too.
+chromium_present() {
     for c in chromium chromium-browser google-chrome; do
         have $c && return 0
     done
@@ -108,9 +109,9 @@ chromium() {
 }
 
 need_chromium() {
-    chromium && return
+    chromium_present && return
     system chromium fonts-dejavu-core || system chromium || true
-    chromium || lacking "Chromium (the browser tests drive it)" "apt-get install chromium"
+    chromium_present || lacking "Chromium (the browser tests drive it)" "apt-get install chromium"
 }
 
 # cargo_tool NAME: a cargo subcommand, installed from its own source when it is not there.
