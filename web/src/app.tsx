@@ -2,7 +2,7 @@
 import { effect } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { Login } from './pages/login';
-import { go, route, to } from './router';
+import { go, parse, route, to } from './router';
 import { begin, session } from './session';
 import { Shell } from './shell';
 import { bucketId, buckets, forgetBuckets, loadBuckets, loadRole } from './store/buckets';
@@ -30,8 +30,9 @@ export function App() {
     () =>
       effect(() => {
         const list = buckets.value;
-        const at = route.value;
-        if (!list) return;
+        // The address itself, not the route that follows it: who has just gone somewhere is not called back.
+        const at = parse(location.hash);
+        if (!list || route.value.page !== at.page) return;
         if (at.page === 'redirect') {
           const found = list.find((b) => b.publicKey === at.publicKey);
           go(found ? to.servers(found.id) : '#/', true);
