@@ -87,20 +87,20 @@ describe('no request is lost', () => {
   });
 
   onlyOurs(
-    'but the one on its way to a worker, when the daemon is killed among new connections',
+    'when the daemon is killed again and again among new connections, at whatever instruction',
     async () => {
-      const port = await start({}, { DELAY: 20 });
+      const port = await start({}, { DELAY: 2 });
       const seen = await underLoad(port, false, async () => {
-        for (let round = 0; round < 4; round += 1) {
+        for (let round = 0; round < 6; round += 1) {
           const old = pm.daemonPid();
           process.kill(old, 'SIGKILL');
           await until('a successor', () => pm.daemonPid() !== old);
           await pm.ok('ping');
         }
       });
-      expect(Object.keys(seen.failures).filter((why) => why.startsWith('ECONNREFUSED'))).toEqual([]);
-      expect(Object.values(seen.failures).reduce((sum, n) => sum + n, 0)).toBeLessThanOrEqual(4);
+      expect(seen.failures).toEqual({});
     },
+    60_000,
   );
 
   onlyOurs('when the keeper is killed, and then the daemon', async () => {

@@ -96,6 +96,8 @@ pub(crate) struct Life {
     pub(crate) id: ProcId,
     /// Its pid.
     pub(crate) pid: u32,
+    /// When the kernel started it, in ticks; 0 if it was gone too soon to look.
+    pub(crate) start_ticks: u64,
     /// Its standard input.
     pub(crate) stdin: Option<StdinHandle>,
     /// Its IPC channel.

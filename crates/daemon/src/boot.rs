@@ -29,6 +29,7 @@ use crate::event::Event;
 use crate::jobs::Jobs;
 use crate::journal::{Journal, Level};
 use crate::keeper_link::KeeperLink;
+use crate::ledger::Ledger;
 use crate::owner::Daemon;
 use crate::preload::Preload;
 use crate::pump::{LogPump, PumpNews};
@@ -136,6 +137,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
     let (log_pump, pump) = LogPump::start(home.log_times.clone())?;
     let journal = Journal::new(disk.clone(), settings.log_date.clone());
     let now = clock::now();
+    let ledger = Ledger::new(&home.ledger_dir);
     let mut daemon = Daemon {
         next_worker_run: now.mono.after(settings.worker_interval),
         preload: Preload::of_home(&home.root),
@@ -149,6 +151,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         next_id: 0,
         jobs: Jobs::default(),
         keeper,
+        ledger,
         cluster: Cluster::new(),
         app_sockets: AppSockets::default(),
         respawn: options.respawn,
@@ -261,6 +264,11 @@ impl Daemon {
                 stashes.insert(incarnation, stash);
             }
         }
+        let taken = self.consult_ledger(|id| records.contains_key(&id));
+        let taken_back: Vec<_> = taken.records.keys().copied().collect();
+        records.extend(taken.records);
+        let mut children = handed.children;
+        children.extend(taken.children);
         // Entries first, then their lives, then the decisions, and at last the ends of lives that nobody has seen.
         let mut owners = BTreeMap::new();
         for (id, kept) in &records {
@@ -272,7 +280,7 @@ impl Daemon {
         }
         let mut alive: BTreeMap<ProcId, Vec<Living>> = BTreeMap::new();
         let mut exits = Vec::new();
-        for child in handed.children {
+        for child in children {
             let incarnation = Incarnation(child.key);
             self.sup.reserve(incarnation);
             if let Some(report) = &child.exited {
@@ -311,6 +319,9 @@ impl Daemon {
             self.follow_entry(id, since_ms);
         }
         self.carry_on_cluster(sockets);
+        for id in taken_back {
+            self.keep(id);
+        }
         self.settle();
         for (incarnation, exit) in exits {
             self.on_exited(incarnation, &exit);

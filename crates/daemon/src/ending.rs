@@ -141,6 +141,9 @@ impl Daemon {
             self.disk.remove(socket.clone());
         }
         self.disk.remove(self.home.pid_file.clone());
+        for id in self.apps.keys() {
+            self.strike_from_ledger(*id);
+        }
         if let Err(error) = self.keeper.send(&Request::Shutdown) {
             self.complain(&format!("ending the keeper: {error}"));
         }

@@ -196,6 +196,7 @@ impl Daemon {
         let life = Life {
             id,
             pid: child.pid,
+            start_ticks: child.start_ticks,
             stdin,
             channel,
             tree: Vec::new(),

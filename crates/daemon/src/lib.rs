@@ -34,6 +34,7 @@ mod journal;
 mod keeper_link;
 mod keeper_news;
 mod launching;
+mod ledger;
 mod lines;
 mod methods;
 mod observation;

@@ -33,6 +33,7 @@ use crate::host_metrics::HostMetrics;
 use crate::jobs::{JobId, Jobs};
 use crate::journal::{Journal, Level};
 use crate::keeper_link::KeeperLink;
+use crate::ledger::Ledger;
 use crate::methods;
 use crate::preload::Preload;
 use crate::profile::Profile;
@@ -59,6 +60,7 @@ pub(crate) struct Daemon {
     pub(crate) next_id: u32,
     pub(crate) jobs: Jobs<Then>,
     pub(crate) keeper: KeeperLink,
+    pub(crate) ledger: Ledger,
     pub(crate) cluster: Cluster,
     pub(crate) app_sockets: AppSockets,
     pub(crate) preload: Preload,
@@ -246,6 +248,7 @@ impl Daemon {
         if self.next_worker_run <= now.mono {
             self.next_worker_run = now.mono.after(self.settings.worker_interval);
             self.check_memory();
+            self.stay_witnessed();
             self.rotate_by_clock();
             self.look_at_host();
         }
@@ -349,6 +352,7 @@ impl Daemon {
             .collect();
         lives.extend(self.sup.lives(id).filter(|life| !self.lives.contains_key(life)));
         let bytes = record::write(&app.env, app.former_env.as_ref(), &restored, &lives);
+        self.note_in_ledger(id, &bytes);
         let name = record::store_name(id);
         let stored =
             os::memfd::with_content("record", &bytes).and_then(|memfd| self.keeper.put(&name, vec![memfd]));
@@ -358,6 +362,7 @@ impl Daemon {
     }
 
     fn removed(&mut self, id: ProcId) {
+        self.strike_from_ledger(id);
         if let Err(error) = self.keeper.remove(&record::store_name(id)) {
             self.complain(&format!("removing the record of process {}: {error}", id.0));
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Dir, Mode, OFlags};
 
@@ -259,6 +259,43 @@ pub fn thread_times() -> Vec<(String, u64)> {
 #[must_use]
 pub fn open_descriptors(pid: u32) -> Option<usize> {
     Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}
+
+/// Number of the pipe behind a descriptor of ours; `None` if it is no pipe.
+#[must_use]
+pub fn pipe_number(fd: impl AsFd) -> Option<u64> {
+    let stat = rustix::fs::fstat(fd).ok()?;
+    (rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo).then_some(stat.st_ino)
+}
+
+/// The other end of a pipe that another process has open: for reading what it writes, or for writing what it reads. `number` is what
+/// [`pipe_number`] said of it before. Non-blocking, close-on-exec. `None` if the process has that pipe there no more, or is not ours
+/// to look into.
+#[must_use]
+pub fn open_pipe_of(pid: u32, descriptor: u32, number: u64, for_writing: bool) -> Option<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let path = format!("/proc/{pid}/fd/{descriptor}");
+    // Nothing else is opened, not even to look at it: that could have an effect.
+    if std::fs::read_link(&path).ok()?.as_os_str().to_str() != Some(&format!("pipe:[{number}]")) {
+        return None;
+    }
+    let way = if for_writing {
+        OFlags::WRONLY
+    } else {
+        OFlags::RDONLY
+    };
+    let fd = rustix::fs::open(path, way | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    (pipe_number(&fd) == Some(number)).then_some(fd)
+}
+
+/// Names this run of the machine: pids and times of start mean something within it only.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
 }
 
 /// The command line, arguments separated by spaces; `None` when the process is gone.

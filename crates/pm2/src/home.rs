@@ -49,6 +49,8 @@ pub struct Home {
     pub crash_dir: PathBuf,
     /// `keeper.lock`: ours; held by the keeper of this home.
     pub keeper_lock: PathBuf,
+    /// `ledger/`: ours; who runs, should keeper and daemon end together.
+    pub ledger_dir: PathBuf,
 }
 
 impl Home {
@@ -94,6 +96,7 @@ impl Home {
             log_times: root.join("log-times"),
             crash_dir: root.join("crashes"),
             keeper_lock: root.join("keeper.lock"),
+            ledger_dir: root.join("ledger"),
             root: root.to_owned(),
         }
     }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use node::cluster::{ConnId, ListenerId};
+use node::cluster::ListenerId;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -117,11 +117,8 @@ impl Daemon {
             if !watch.ready || !cluster.primary.wants_connection(now.0, *listener) {
                 continue;
             }
-            match os::listen::accept(&socket.fd) {
-                Ok(fd) => {
-                    let conn = ConnId(cluster.next_conn);
-                    cluster.next_conn += 1;
-                    cluster.conns.insert(conn, fd);
+            match cluster.hands.accept(&socket.fd, *listener) {
+                Ok(conn) => {
                     cluster.primary.connection(now.0, *listener, conn);
                     accepted = true;
                 }

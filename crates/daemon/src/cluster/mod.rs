@@ -4,17 +4,19 @@
 //! accepted only when a worker can take it at once: what waits, waits in the kernel, where the death of this process loses nothing.
 
 mod accepting;
+mod hands;
 mod sockets;
 mod spawning;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
-use node::cluster::{ConnId, Effect, Handle, ListenerId, Primary, Snapshot, WorkerId, WorkerSpec};
+use node::cluster::{Effect, Handle, ListenerId, Primary, Snapshot, WorkerId, WorkerSpec};
 use node::internal::Internal;
 use supervisor::{Goal, Incarnation, Input, Mono, Phase, ProcId};
 
 pub(crate) use self::accepting::Listening;
+use self::hands::Hands;
 pub(crate) use self::spawning::WorkerParts;
 use crate::child_channel::ChildChannel;
 use crate::clock;
@@ -32,15 +34,23 @@ const IDLE_MS: u32 = 500;
 /// Between two looks whether a worker that was taken over has read what it was sent, and after a shortage of descriptors.
 const PAUSE_MS: u64 = 50;
 
+/// A message with a descriptor.
+#[derive(Debug)]
+struct Unsent {
+    line: Vec<u8>,
+    handle: Handle,
+    offer: Option<u64>,
+}
+
 /// The cluster's half of the daemon's state.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     primary: Primary,
     sockets: BTreeMap<ListenerId, Listening>,
-    conns: BTreeMap<ConnId, OwnedFd>,
-    next_conn: u64,
+    /// Accepted connections.
+    hands: Hands,
     /// Messages with a descriptor for which a channel had no room.
-    blocked: BTreeMap<WorkerId, (Vec<u8>, Handle)>,
+    blocked: BTreeMap<WorkerId, Unsent>,
     /// The state differs from what the keeper holds.
     dirty: bool,
     /// Somebody has come or gone: sockets may be wanted no more.
@@ -57,8 +67,7 @@ impl Cluster {
         Self {
             primary: Primary::new(first_seq()),
             sockets: BTreeMap::new(),
-            conns: BTreeMap::new(),
-            next_conn: 1,
+            hands: Hands::default(),
             blocked: BTreeMap::new(),
             dirty: false,
             sweep: false,
@@ -87,7 +96,7 @@ fn socket_name(listener: ListenerId) -> String {
 
 /// Whether something in the keeper's store belongs to the cluster.
 pub(crate) fn is_ours(name: &str) -> bool {
-    name == STATE || name.starts_with(SOCKET)
+    name == STATE || name == hands::HEIRS || name.starts_with(SOCKET)
 }
 
 impl Daemon {
@@ -95,7 +104,12 @@ impl Daemon {
     pub(crate) fn carry_on_cluster(&mut self, stored: BTreeMap<String, Vec<OwnedFd>>) {
         let mut sockets = BTreeMap::new();
         let mut snapshot = None;
+        let mut heirs = None;
         for (name, fds) in stored {
+            if name == hands::HEIRS {
+                heirs = Some(fds);
+                continue;
+            }
             let Some(fd) = fds.into_iter().next() else {
                 continue;
             };
@@ -111,6 +125,7 @@ impl Daemon {
                 sockets.insert(ListenerId(number), fd);
             }
         }
+        let inherited = self.take_from_dead_hands(heirs);
         if let Some(snapshot) = snapshot {
             self.cluster.primary = Primary::restore(first_seq(), snapshot);
         }
@@ -135,6 +150,9 @@ impl Daemon {
             .collect();
         for (incarnation, id) in lives {
             self.enter_worker(id, incarnation);
+        }
+        for (listener, conn, state) in inherited {
+            self.cluster.primary.inherit(listener, conn, state);
         }
         // What they said meanwhile comes first: it may acknowledge what the former daemon sent.
         for worker in self.cluster.primary.fenced().collect::<Vec<_>>() {
@@ -278,13 +296,17 @@ impl Daemon {
                 self.keep_cluster();
                 self.send_to_child(life_of(worker), &line);
             }
-            Effect::SendHandle { worker, line, handle } => {
+            Effect::SendHandle {
+                worker,
+                line,
+                handle,
+                offer,
+            } => {
                 self.keep_cluster();
-                self.send_handle(worker, line, handle);
+                self.send_handle(worker, Unsent { line, handle, offer });
             }
-            Effect::Drop(conn) => {
-                self.cluster.conns.remove(&conn);
-            }
+            Effect::Drop(conn) => self.cluster.hands.let_go(conn),
+            Effect::Returned(conn) => self.cluster.hands.keep(conn),
             Effect::Close(listener) => self.close_socket(listener),
             Effect::Booted(worker) => {
                 let incarnation = life_of(worker);
@@ -299,11 +321,14 @@ impl Daemon {
         }
     }
 
-    fn send_handle(&mut self, worker: WorkerId, line: Vec<u8>, handle: Handle) {
+    fn send_handle(&mut self, worker: WorkerId, unsent: Unsent) {
         let incarnation = life_of(worker);
-        let fd = match handle {
-            Handle::Listener(listener) => self.cluster.sockets.get(&listener).map(|socket| &socket.fd),
-            Handle::Connection(conn) => self.cluster.conns.get(&conn),
+        let hands = &self.cluster.hands;
+        let (fd, offer) = match unsent.handle {
+            Handle::Listener(listener) => {
+                (self.cluster.sockets.get(&listener).map(|socket| &socket.fd), None)
+            }
+            Handle::Connection(conn) => (hands.get(conn), unsent.offer.map(|seq| (conn, seq))),
         };
         let channel = self
             .lives
@@ -312,16 +337,27 @@ impl Daemon {
         let (Some(fd), Some(channel)) = (fd, channel) else {
             return;
         };
+        if let Some((conn, seq)) = offer {
+            hands.offering(conn, worker, seq);
+        }
+        let sent = channel.send_handle(&unsent.line, fd);
+        if let Some((conn, _)) = offer {
+            match sent {
+                Ok(true) => hands.offered(conn),
+                Ok(false) => hands.keep(conn),
+                Err(_) => {}
+            }
+        }
         // A channel that breaks is told by its end; what was offered goes to another worker then.
-        if matches!(channel.send_handle(&line, fd), Ok(false)) {
-            self.cluster.blocked.insert(worker, (line, handle));
+        if matches!(sent, Ok(false)) {
+            self.cluster.blocked.insert(worker, unsent);
         }
     }
 
     /// A channel may have room again.
     pub(crate) fn send_blocked(&mut self, incarnation: Incarnation) {
-        if let Some((line, handle)) = self.cluster.blocked.remove(&worker_of(incarnation)) {
-            self.send_handle(worker_of(incarnation), line, handle);
+        if let Some(unsent) = self.cluster.blocked.remove(&worker_of(incarnation)) {
+            self.send_handle(worker_of(incarnation), unsent);
         }
     }
 
@@ -391,6 +427,9 @@ impl Daemon {
             if let Err(error) = kept {
                 troubles.push(format!("handing over a socket of the cluster: {error}"));
             }
+        }
+        if let Err(error) = self.keep_heirs() {
+            troubles.push(format!("handing over what waits between two daemons: {error}"));
         }
         self.keep_cluster();
         troubles

@@ -60,6 +60,9 @@ impl Daemon {
         let path = self.cluster.primary.unix_path(listener).map(PathBuf::from);
         let listening = Listening::new(fd, path, ours, accepts, listener, self.events.clone())?;
         self.cluster.sockets.insert(listener, listening);
+        if accepts {
+            self.be_witnessed();
+        }
         Ok(())
     }
 

@@ -30,7 +30,12 @@ pub enum Effect {
         line: Vec<u8>,
         /// Which descriptor.
         handle: Handle,
+        /// The number of the offer, if the connection becomes the worker's by it. Note it before, and whether it was sent after: see
+        /// [`super::Primary::inherit`].
+        offer: Option<u64>,
     },
+    /// A worker did not take the connection: it is in our hands alone again.
+    Returned(ConnId),
     /// The connection is a worker's now, or nobody's: close our copy.
     Drop(ConnId),
     /// Close the socket; remove the file of a UNIX socket.

@@ -2,12 +2,15 @@
 
 use super::effect::{Effect, Handle};
 use super::worker::{HandleLine, Offer};
-use super::{ConnId, ListenerId, Millis, Primary, WorkerId, lines};
+use super::{ConnId, Inherited, ListenerId, Millis, Primary, WorkerId, lines};
+use crate::internal::Dialect;
 
 /// `EMFILE`.
 const EMFILE: i32 = 24;
 /// How often a socket is sent to a worker that can't take it.
 const MAX_TRIES: u32 = 8;
+/// A key that no server has.
+const NO_SERVER: &str = "pilothouse:none";
 
 impl Primary {
     pub(super) fn send_waiting(&mut self, id: WorkerId) {
@@ -24,6 +27,7 @@ impl Primary {
             worker: id,
             line: next.line.clone(),
             handle: next.handle,
+            offer: next.offer,
         });
         worker.unacknowledged = Some(next);
     }
@@ -40,6 +44,11 @@ impl Primary {
             return;
         };
         let Some(mut line) = worker.unacknowledged.take() else {
+            // What a former shell sent.
+            if let Some(offer) = worker.offer.take().or_else(|| worker.doubt.take()) {
+                worker.refused(now);
+                self.give_back(offer);
+            }
             return;
         };
         worker.refused(now);
@@ -71,8 +80,53 @@ impl Primary {
     pub fn read_everything(&mut self, now: Millis, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.fenced = false;
+            if let Some(offer) = worker.doubt
+                && worker.dialect == Dialect::Node
+            {
+                self.ask_about(id, offer);
+            }
             self.send_waiting(id);
             self.offer_all(now);
+        }
+    }
+
+    /// Get an answer that comes after the one to a doubtful offer, if that comes at all: offer the connection for a server that the
+    /// worker does not have. It refuses, and closes its duplicate without a look at it.
+    fn ask_about(&mut self, id: WorkerId, offer: Offer) {
+        let seq = self.next_seq();
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.waiting.push_back(HandleLine {
+                line: lines::new_connection(worker.dialect, NO_SERVER, seq),
+                handle: Handle::Connection(offer.conn),
+                query: None,
+                refusals: 0,
+                offer: None,
+            });
+        }
+    }
+
+    /// A former shell had this connection in hand. Before anything that workers said since is told.
+    pub fn inherit(&mut self, id: ListenerId, conn: ConnId, state: Inherited) {
+        let Some(listener) = self.listeners.get_mut(&id) else {
+            return self.effects.push_back(Effect::Drop(conn));
+        };
+        let (worker, seq, sure) = match state {
+            Inherited::Waiting => return listener.returned.push_back(conn),
+            Inherited::Offered { worker, seq } => (worker, seq, true),
+            Inherited::Doubtful { worker, seq } => (worker, seq, false),
+        };
+        let Some(worker) = self.workers.get_mut(&worker) else {
+            return listener.returned.push_back(conn);
+        };
+        let offer = Some(Offer {
+            seq,
+            conn,
+            listener: id,
+        });
+        if sure {
+            worker.offer = offer;
+        } else {
+            worker.doubt = offer;
         }
     }
 
@@ -149,12 +203,28 @@ impl Primary {
                 handle: Handle::Connection(conn),
                 query: None,
                 refusals: 0,
+                offer: Some(seq),
             });
             self.send_waiting(member);
         }
     }
 
     pub(super) fn replied(&mut self, now: Millis, id: WorkerId, ack: u64, accepted: bool) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        if let Some(doubt) = worker.doubt.filter(|doubt| doubt.seq <= ack) {
+            worker.doubt = None;
+            match (doubt.seq == ack, accepted) {
+                (true, true) => self.effects.push_back(Effect::Drop(doubt.conn)),
+                (true, false) => {
+                    worker.refused(now);
+                    self.give_back(doubt);
+                }
+                // An answer to something later: it never arrived.
+                (false, _) => self.give_back(doubt),
+            }
+        }
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
@@ -175,7 +245,10 @@ impl Primary {
     /// Somebody else's turn. It was the first in the queue, and is so again.
     pub(super) fn give_back(&mut self, offer: Offer) {
         match self.listeners.get_mut(&offer.listener) {
-            Some(listener) => listener.returned.push_front(offer.conn),
+            Some(listener) => {
+                listener.returned.push_front(offer.conn);
+                self.effects.push_back(Effect::Returned(offer.conn));
+            }
             None => self.effects.push_back(Effect::Drop(offer.conn)),
         }
     }
@@ -194,7 +267,8 @@ impl Primary {
         let offered = self
             .workers
             .values()
-            .filter_map(|worker| worker.offer.as_ref().map(|offer| &offer.conn));
+            .flat_map(|worker| worker.offer.iter().chain(&worker.doubt))
+            .map(|offer| &offer.conn);
         returned.chain(offered).map(|conn| conn.0).collect()
     }
 }

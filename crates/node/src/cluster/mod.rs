@@ -45,6 +45,27 @@ pub struct ListenerId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
+/// What a former shell had done with a connection, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inherited {
+    /// No worker has it.
+    Waiting,
+    /// It was sent to a worker, which has not answered.
+    Offered {
+        /// To whom.
+        worker: WorkerId,
+        /// The number of the offer.
+        seq: u64,
+    },
+    /// The shell died when it was about to send it, or had just done so.
+    Doubtful {
+        /// To whom.
+        worker: WorkerId,
+        /// The number of the offer.
+        seq: u64,
+    },
+}
+
 /// How connections reach the workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

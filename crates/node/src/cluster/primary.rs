@@ -291,7 +291,7 @@ impl Primary {
         for listener in self.listeners.values_mut() {
             listener.leave(id);
         }
-        if let Some(offer) = worker.offer {
+        for offer in worker.offer.into_iter().chain(worker.doubt) {
             self.give_back(offer);
         }
         self.effects.push_back(Effect::Keep);

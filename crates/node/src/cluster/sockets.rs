@@ -177,6 +177,7 @@ impl Primary {
             handle: Handle::Listener(listener_id),
             query: Some((query, listener_id)),
             refusals: 0,
+            offer: None,
         });
         self.send_waiting(id);
     }

@@ -19,6 +19,7 @@ struct World {
     bound: Vec<ListenerId>,
     closed: Vec<ListenerId>,
     dropped: Vec<u64>,
+    returned: Vec<u64>,
     listening: Vec<u64>,
     booted: Vec<u64>,
     kept: usize,
@@ -39,6 +40,7 @@ impl World {
             bound: Vec::new(),
             closed: Vec::new(),
             dropped: Vec::new(),
+            returned: Vec::new(),
             listening: Vec::new(),
             booted: Vec::new(),
             kept: 0,
@@ -112,7 +114,9 @@ impl World {
                 }
                 Effect::Keep => self.kept += 1,
                 Effect::Send { worker, line } => self.sent.push((worker.0, parse(&line))),
-                Effect::SendHandle { worker, line, handle } => {
+                Effect::SendHandle {
+                    worker, line, handle, ..
+                } => {
                     let mut message = parse(&line);
                     message["fd"] = match handle {
                         Handle::Listener(listener) => json!(format!("listener {}", listener.0)),
@@ -121,6 +125,7 @@ impl World {
                     self.sent.push((worker.0, message));
                 }
                 Effect::Drop(conn) => self.dropped.push(conn.0),
+                Effect::Returned(conn) => self.returned.push(conn.0),
                 Effect::Close(listener) => self.closed.push(listener),
                 Effect::Listening(worker) => self.listening.push(worker.0),
                 Effect::Booted(worker) => self.booted.push(worker.0),
@@ -190,6 +195,11 @@ impl World {
 
     fn gone(&mut self, id: u64) {
         self.primary.gone(self.now, WorkerId(id));
+        self.settle();
+    }
+
+    fn reads_everything(&mut self, id: u64) {
+        self.primary.read_everything(self.now, WorkerId(id));
         self.settle();
     }
 
@@ -697,3 +707,89 @@ fn a_stranger_is_not_listened_to() {
 }
 
 mod random;
+
+/// A shell that died with a connection in hand, and its successor, which knows what was noted of it.
+fn successor(state: Inherited) -> (World, ListenerId) {
+    let mut world = World::new();
+    world.worker(1, "api");
+    world.worker(2, "api");
+    let listener = world.opens(1, 80);
+    world.opens(2, 80);
+    let mut world = world.reborn();
+    world.primary.inherit(listener, ConnId(7), state);
+    world.next_conn = 7;
+    (world, listener)
+}
+
+#[test]
+fn what_a_former_shell_had_not_offered_is_offered() {
+    let (mut world, _) = successor(Inherited::Waiting);
+    world.reads_everything(1);
+    let (worker, conn, seq) = world.offered();
+    assert_eq!((worker, conn), (1, 7));
+    world.takes(1, seq);
+    assert_eq!(world.dropped, [7]);
+}
+
+#[test]
+fn what_a_former_shell_offered_is_the_workers_if_it_says_so_and_anothers_if_not() {
+    let offered = Inherited::Offered {
+        worker: WorkerId(1),
+        seq: 50,
+    };
+    let (mut world, listener) = successor(offered);
+    world.replies(1, 50, true);
+    world.reads_everything(1);
+    assert_eq!(
+        (world.dropped.as_slice(), world.wants(listener)),
+        (&[7][..], true)
+    );
+
+    for refused in [true, false] {
+        let (mut world, _) = successor(offered);
+        world.reads_everything(1);
+        world.reads_everything(2);
+        assert!(world.take_sent().is_empty(), "its answer comes first");
+        if refused {
+            world.replies(1, 50, false);
+        } else {
+            world.gone(1);
+        }
+        assert_eq!(world.returned, [7]);
+        let (worker, conn, _) = world.offered();
+        assert_eq!((worker, conn), (2, 7));
+    }
+}
+
+#[test]
+fn a_doubtful_offer_is_cleared_up_by_the_answer_to_a_later_one() {
+    let doubtful = Inherited::Doubtful {
+        worker: WorkerId(1),
+        seq: 50,
+    };
+    for arrived in [true, false] {
+        let (mut world, _) = successor(doubtful);
+        world.reads_everything(1);
+        let (worker, conn, seq) = world.offered();
+        assert_eq!((worker, conn), (1, 7), "asked about");
+        world.acks(1);
+        if arrived {
+            world.replies(1, 50, true);
+            assert_eq!(world.dropped, [7]);
+        }
+        world.replies(1, seq, false);
+        if arrived {
+            assert!(world.returned.is_empty() && world.take_sent().is_empty());
+        } else {
+            assert_eq!((world.returned.as_slice(), world.dropped.len()), (&[7][..], 0));
+            let (worker, conn, again) = world.offered();
+            assert_eq!((worker, conn), (1, 7), "offered anew");
+            world.takes(1, again);
+            assert_eq!(world.dropped, [7]);
+        }
+    }
+    let (mut world, _) = successor(doubtful);
+    world.reads_everything(2);
+    world.gone(1);
+    assert_eq!(world.offered().0, 2, "a worker that is gone has nothing");
+}

@@ -18,6 +18,8 @@ pub(super) struct HandleLine {
     /// To tell an error instead, should it never arrive: the query and our key.
     pub(super) query: Option<(u64, ListenerId)>,
     pub(super) refusals: u32,
+    /// It makes a connection the worker's, by the offer of this number.
+    pub(super) offer: Option<u64>,
 }
 
 /// A connection that was offered and not answered yet.
@@ -46,6 +48,8 @@ pub(super) struct Worker {
     /// Those after it.
     pub(super) waiting: VecDeque<HandleLine>,
     pub(super) offer: Option<Offer>,
+    /// A former shell died while it offered this: the worker may have it or not.
+    pub(super) doubt: Option<Offer>,
     /// Taken over: what a former shell sent may be unread, so no descriptor may follow.
     pub(super) fenced: bool,
     pub(super) cool_until: Option<Millis>,
@@ -65,6 +69,7 @@ impl Worker {
             unacknowledged: None,
             waiting: VecDeque::new(),
             offer: None,
+            doubt: None,
             fenced: false,
             cool_until: None,
             refusals: 0,
