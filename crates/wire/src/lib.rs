@@ -4,6 +4,7 @@
 //!   *is*, whoever reported it. The hub's door for PM2's own agents produces the same types.
 //! * [`live`] turns two consecutive views of a server into a change and back.
 //! * [`message`] and [`action`] are what travels; [`frame`] is how it is packed into one WebSocket message.
+//! * [`versions`] says which Node a PM2 needs.
 //!
 //! Old and new understand each other: every field has a number and a default, unknown fields are skipped, unknown
 //! variants survive as `Unknown`. A number is never reused for another meaning.
@@ -21,6 +22,7 @@ pub mod live;
 pub mod message;
 pub mod push;
 pub mod telemetry;
+pub mod versions;
 
 pub use codec::{MAX_LIST, MAX_METRICS, MAX_PROCESSES};
 pub use frame::{DecodeError, EncodeError, Limits};
@@ -32,6 +34,10 @@ pub const PROTOCOL: u32 = 1;
 
 /// The path of the WebSocket, relative to the hub's root address.
 pub const PATH: &str = "/interaction/wire";
+
+/// The path where an agent asks how it would fare, relative to the hub's root address: a JSON object is posted with the keys of a
+/// link in its headers, and nothing is linked.
+pub const CHECK_PATH: &str = "/interaction/wire/check";
 
 /// The request header that carries the [`MachineId`] in hexadecimal.
 pub const MACHINE_HEADER: &str = "X-Pilothouse-Machine";

@@ -175,6 +175,8 @@ open_enum! {
         5 Replaced = "replaced",
         /// The agent broke the protocol.
         6 Violation = "violation",
+        /// The Node on that host is too old for its PM2 (see [`crate::versions`]).
+        7 Versions = "versions",
     }
 }
 

@@ -79,6 +79,7 @@ pub(super) enum Input {
     Report(ServerId, LinkId, Box<Report>, oneshot::Sender<()>),
     Alive(ServerId, LinkId),
     Hint(ServerId, u32, &'static str),
+    Failed(ServerId, String),
     Detach(ServerId, LinkId, bool),
     Command(ServerId, Command),
     Configure(Settings, oneshot::Sender<()>),
@@ -224,6 +225,7 @@ impl Actor {
             }
             Input::Alive(server, link) => self.bucket.alive(now, server, link),
             Input::Hint(server, pm_id, status) => self.bucket.hint(server, pm_id, status),
+            Input::Failed(server, why) => self.bucket.failed(now, server, &why),
             Input::Detach(server, link, clean) => {
                 self.ports.remove(&link);
                 self.bucket.detach(now, server, link, clean);
@@ -264,6 +266,11 @@ impl Actor {
     fn admit(&mut self, now: i64, arrival: Arrival) -> Admission {
         let server = match self.bucket.identify(now, &arrival.newcomer) {
             Decision::Known(server) => server,
+            Decision::Adopted(server, identity) => {
+                tracing::info!(bucket = %self.id, %server, name = %arrival.name, "our agent took over from PM2's");
+                self.bucket.adopt(server, arrival.kind, identity);
+                server
+            }
             Decision::New(identity) => {
                 let server = ServerId::fresh(now);
                 self.bucket.add(now, server, arrival.kind, identity);

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::Serialize;
 use serde_json::{Value, json};
+use wire::versions::TooOld;
 
 use super::identity::{self, Decision, Newcomer};
-use super::model::{AgentKind, LinkId, Millis, Object, ServerFacts, ServerId, ServerState};
+use super::model::{AgentKind, Failure, LinkId, Millis, Object, ServerFacts, ServerId, ServerState};
 use super::server::{Effect, Identity, Link, Report, Server};
 use super::stored::{StoredError, StoredServer};
 use super::view;
@@ -17,6 +19,8 @@ use crate::plans::{self, Candidate, Plan};
 
 /// No data for so long: offline, unless the bucket says otherwise.
 pub const OFFLINE_AFTER: Millis = 120_000;
+/// A PM2 agent whose Node is too old is refused for so long after it told so; then it may show whether it is still so.
+const REMEMBER_TOO_OLD: Millis = 30_000;
 /// The store hears of a server that only got older this often.
 const SAVE_EVERY: Millis = 60_000;
 
@@ -68,6 +72,34 @@ pub struct Changes {
     pub servers: Vec<Object>,
     /// Servers that are no more.
     pub gone: Vec<ServerId>,
+}
+
+/// What a home would meet in a bucket, for whoever asks before it links, or why it does not.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prospect {
+    /// It is a server of this bucket.
+    pub linked: bool,
+    /// It was deleted in the dashboard, and hides until it is linked anew.
+    pub hidden: bool,
+    /// There is no place for it.
+    pub full: bool,
+    /// How many of its processes the plan holds back.
+    pub held_back: usize,
+    /// What last went wrong with it.
+    pub failure: Option<Failure>,
+    /// Who else is linked under its name.
+    pub twins: Vec<Twin>,
+    /// The bucket's use of its plan.
+    pub usage: Value,
+}
+
+/// Another server of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Twin {
+    /// Its host.
+    pub hostname: String,
+    /// The user its agent runs as.
+    pub username: Option<String>,
 }
 
 /// The live state of one bucket.
@@ -129,7 +161,9 @@ impl Bucket {
         match identity::decide(now, self.servers.values(), newcomer) {
             Decision::New(_) if self.is_full() => Decision::NoPlace,
             // Out of sight it took no place.
-            Decision::Known(id) if self.is_full() && self.servers.get(&id).is_some_and(|s| s.hidden) => {
+            Decision::Known(id) | Decision::Adopted(id, _)
+                if self.is_full() && self.servers.get(&id).is_some_and(|s| s.hidden) =>
+            {
                 Decision::NoPlace
             }
             decision => decision,
@@ -158,6 +192,70 @@ impl Bucket {
     /// An agent found no place.
     pub fn turned_back(&mut self, now: Millis, name: &str, hostname: &str, kind: AgentKind) {
         self.waiting.note(now, name, hostname, kind);
+    }
+
+    /// Something went wrong between a server and the hub.
+    pub fn failed(&mut self, now: Millis, id: ServerId, why: &str) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.failed(now, why);
+            self.outputs.push_back(Output::Save(id));
+        }
+    }
+
+    /// An agent of ours was not let in for what it told about itself: its server shows that, if it is known.
+    pub fn refused(&mut self, now: Millis, machine: &str, facts: ServerFacts, why: &str) {
+        let is_it = |s: &&mut Server| matches!(&s.identity, Identity::Machine { machine: known, .. } if known == machine);
+        if let Some(server) = self.servers.values_mut().find(is_it) {
+            server.facts.pm2_version = facts.pm2_version;
+            server.facts.node_version = facts.node_version;
+            server.failed(now, why);
+            self.outputs.push_back(Output::Save(server.id));
+        }
+    }
+
+    /// Why a PM2 agent that introduces itself so is refused: it told a moment ago that its Node is too old. Nothing but its status
+    /// tells that, so it had to be let in once.
+    pub fn too_old(&self, now: Millis, name: &str, hostname: &str) -> Option<TooOld> {
+        let is_it = |s: &&Server| {
+            s.kind == AgentKind::Pm2
+                && s.name == name
+                && s.facts.hostname == hostname
+                && now.saturating_sub(s.last_seen) < REMEMBER_TOO_OLD
+        };
+        let told = |text: &Option<String>| text.clone().unwrap_or_default();
+        self.servers().filter(is_it).find_map(|s| {
+            wire::versions::check(&told(&s.facts.pm2_version), &told(&s.facts.node_version)).err()
+        })
+    }
+
+    /// What a home that is to be linked, or is, would meet here.
+    pub fn prospect(&self, machine: Option<&str>, name: &str) -> Prospect {
+        let is_it = |s: &Server| matches!((&s.identity, machine), (Identity::Machine { machine: known, .. }, Some(machine)) if known == machine);
+        let own = self.servers.values().find(|s| is_it(s));
+        Prospect {
+            linked: own.is_some_and(|s| !s.hidden),
+            hidden: own.is_some_and(|s| s.hidden),
+            full: own.is_none_or(|s| s.hidden) && self.is_full(),
+            held_back: own.map_or(0, |s| s.held_back().count()),
+            failure: own.and_then(|s| s.failure.clone()),
+            twins: self
+                .servers()
+                .filter(|s| s.name == name && s.is_linked() && !is_it(s))
+                .map(|s| Twin {
+                    hostname: s.facts.hostname.clone(),
+                    username: s.facts.username.clone(),
+                })
+                .collect(),
+            usage: self.usage(),
+        }
+    }
+
+    /// A server that PM2's agent reported is from now on reported by ours.
+    pub fn adopt(&mut self, id: ServerId, kind: AgentKind, identity: Identity) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.kind = kind;
+            server.identity = identity;
+        }
     }
 
     /// Those who wait for a place.

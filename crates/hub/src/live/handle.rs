@@ -285,6 +285,23 @@ impl BucketHandle {
         .await
     }
 
+    /// An agent of ours was not let in (see [`Bucket::refused`]).
+    pub async fn refused(
+        &self,
+        now_ms: Millis,
+        machine: String,
+        facts: ServerFacts,
+        why: String,
+    ) -> Result<(), Closed> {
+        self.call(|reply| {
+            Input::Ask(Box::new(move |bucket| {
+                bucket.refused(now_ms, &machine, facts, &why);
+                let _ = reply.send(());
+            }))
+        })
+        .await
+    }
+
     /// Takes a server away; `false` when it is not there. Durable when it resolves, for [`Removal::Delete`].
     pub async fn remove(&self, server: ServerId, how: Removal) -> Result<bool, Closed> {
         let known = self.call(|reply| Input::Remove(server, how, reply)).await?;
@@ -425,6 +442,11 @@ impl Link {
             .send(Input::Hint(self.server, pm_id, status))
             .await
             .map_err(|_| Closed)
+    }
+
+    /// Something went wrong with this link; shown with its server.
+    pub async fn failed(&self, why: String) {
+        let _ = self.bucket.inputs.send(Input::Failed(self.server, why)).await;
     }
 
     /// The link ends; `clean` when the agent said goodbye.

@@ -24,6 +24,12 @@ const TALKING: Millis = 2_500;
 pub enum Newcomer {
     /// Our agent's greeting.
     Machine {
+        /// Name of the server.
+        name: String,
+        /// Host name.
+        hostname: String,
+        /// User the agent runs as.
+        username: Option<String>,
         /// One `$PM2_HOME` on one machine.
         machine: String,
         /// Boot and host: differs between copies of one image, not between agents of one machine.
@@ -55,6 +61,8 @@ pub enum Newcomer {
 pub enum Decision {
     /// It is this server.
     Known(ServerId),
+    /// It is this server, which PM2's agent reported before our daemon took that home over; it gets this identity.
+    Adopted(ServerId, Identity),
     /// Nobody knows it; make a server with this identity.
     New(Identity),
     /// Ask again with its next report.
@@ -73,10 +81,27 @@ pub(super) fn decide<'a>(
 ) -> Decision {
     match newcomer {
         Newcomer::Machine {
+            name,
+            hostname,
+            username,
             machine,
             incarnation,
             linked_at,
-        } => decide_machine(now, servers, machine, incarnation, *linked_at),
+        } => match decide_machine(now, servers.clone(), machine, incarnation, *linked_at) {
+            Decision::New(identity @ Identity::Machine { copy: None, .. }) => {
+                let before = servers
+                    .filter(|s| took_over(s, name, hostname, username.as_deref()))
+                    .max_by_key(|s| s.last_seen);
+                match before {
+                    Some(server) if server.hidden && *linked_at <= server.hidden_at => {
+                        Decision::Hidden(server.id)
+                    }
+                    Some(server) => Decision::Adopted(server.id, identity),
+                    None => Decision::New(identity),
+                }
+            }
+            decision => decision,
+        },
         Newcomer::Told { .. } => decide_told(now, servers, newcomer),
     }
 }
@@ -118,6 +143,17 @@ fn decide_machine<'a>(
         }
         Some(_) => new(Some(incarnation.to_owned())),
     }
+}
+
+/// Whether this is a server of PM2's agent that is gone, and has just this name, host and user: `update` puts our daemon into the
+/// place of theirs, with the same stored link.
+fn took_over(server: &Server, name: &str, hostname: &str, username: Option<&str>) -> bool {
+    server.kind == AgentKind::Pm2
+        && !server.is_linked()
+        && server.name == name
+        && server.facts.hostname == hostname
+        // Their agent takes the user from its environment, where there may be none.
+        && server.facts.username.as_deref().is_none_or(|user| Some(user) == username)
 }
 
 fn decide_told<'a>(

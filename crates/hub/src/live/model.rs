@@ -72,6 +72,17 @@ pub struct ServerFacts {
     pub unique_id: Option<String>,
     /// The host takes no commands, on purpose.
     pub reverse_disabled: bool,
+    /// How far the host's clock is ahead of the hub's, as last seen; negative when it is behind.
+    pub clock_ahead: Option<Millis>,
+}
+
+/// The last thing that went wrong between a server and the hub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When.
+    pub at: Millis,
+    /// What, as a sentence for people; cut at [`MAX_TEXT`] bytes.
+    pub text: String,
 }
 
 /// Value of a metric as the app gave it.

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::link::ActionError;
-use super::model::{AgentKind, LinkId, Millis, Process, ProcessKey, ServerFacts, ServerId, ServerState, cut};
+use super::model::{
+    AgentKind, Failure, LinkId, MAX_TEXT, Millis, Process, ProcessKey, ServerFacts, ServerId, ServerState,
+    cut,
+};
 use super::ring::Recent;
 use super::view::{self, Baseline};
 
@@ -71,6 +74,8 @@ pub struct Server {
     pub(super) processes: BTreeMap<ProcessKey, Entry>,
     /// Ages of entries that left a moment ago.
     retired: BTreeMap<ProcessKey, (Millis, Millis)>,
+    /// What last went wrong between it and the hub.
+    pub(super) failure: Option<Failure>,
     /// Ids of the agent processes that spoke for this server, newest last.
     pub(super) agents: VecDeque<String>,
     pub(super) hidden: bool,
@@ -135,6 +140,7 @@ impl Server {
             links: BTreeMap::new(),
             processes: BTreeMap::new(),
             retired: BTreeMap::new(),
+            failure: None,
             agents: VecDeque::new(),
             hidden: false,
             hidden_at: 0,
@@ -196,6 +202,15 @@ impl Server {
                 entry.recent.note(now, &entry.now);
             }
         }
+    }
+
+    /// Something went wrong between it and the hub.
+    pub(super) fn failed(&mut self, now: Millis, why: &str) {
+        self.failure = Some(Failure {
+            at: now,
+            text: cut(why, MAX_TEXT).to_owned(),
+        });
+        self.dirty = true;
     }
 
     /// Notes that data came in on `link`.

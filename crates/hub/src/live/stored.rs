@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{AgentKind, Millis, Process, ServerFacts, ServerId};
+use super::model::{AgentKind, Failure, Millis, Process, ServerFacts, ServerId};
 use super::ring::Recent;
 use super::server::{Entry, Identity, Server};
 
@@ -58,6 +58,8 @@ struct Snapshot {
     hidden_at: Millis,
     #[serde(default)]
     stopped: bool,
+    #[serde(default)]
+    failure: Option<Failure>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,6 +89,7 @@ impl Server {
                 Identity::Told => None,
             },
             stopped: matches!(self.ended, Some((_, true))),
+            failure: self.failure.clone(),
         };
         StoredServer {
             id: self.id,
@@ -131,6 +134,7 @@ impl Server {
         self.facts = snapshot.facts;
         self.agents = snapshot.agents;
         self.hidden_at = snapshot.hidden_at;
+        self.failure = snapshot.failure;
         if let Identity::Machine { copy, .. } = &mut self.identity {
             *copy = snapshot.copy;
         }

@@ -12,6 +12,8 @@ use super::model::{AgentKind, LinkId, Millis, Process, ProcessFacts, ServerFacts
 use super::server::{Identity, ProcessUpdate, Report};
 use crate::plans::Plan;
 
+mod links;
+
 const START: Millis = 1_700_000_000_000;
 
 fn server_id(n: u8) -> ServerId {
@@ -248,6 +250,9 @@ fn a_deleted_server_is_gone_for_watchers_and_frees_its_places() {
 
 fn machine(name: &str) -> Newcomer {
     Newcomer::Machine {
+        name: name.into(),
+        hostname: "host".into(),
+        username: None,
         machine: name.into(),
         incarnation: format!("boot of {name}"),
         linked_at: START + 50_000,
@@ -572,6 +577,9 @@ fn greeting(machine: &str, incarnation: &str) -> Newcomer {
 
 fn linked(machine: &str, incarnation: &str, linked_at: Millis) -> Newcomer {
     Newcomer::Machine {
+        name: "web".into(),
+        hostname: "host".into(),
+        username: Some("root".into()),
         machine: machine.into(),
         incarnation: incarnation.into(),
         linked_at,

@@ -112,6 +112,8 @@ fn server_fields(server: &Server) -> Object {
         "internal_ip": facts.internal_ip,
         "reverse": server.reverse(),
         "reverse_disabled": facts.reverse_disabled,
+        "clock_ahead": facts.clock_ahead,
+        "failure": server.failure,
     }) else {
         unreachable!("the literal above is an object")
     };

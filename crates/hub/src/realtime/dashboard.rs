@@ -292,6 +292,9 @@ mod tests {
         let live = hub.state.live.bucket(hub.welcome.bucket.id);
         let (commands, _queue) = BucketHandle::command_queue();
         let newcomer = Newcomer::Machine {
+            name: "web".into(),
+            hostname: "host".into(),
+            username: None,
             machine: "m".into(),
             incarnation: "i".into(),
             linked_at: 0,

@@ -2,6 +2,7 @@
 
 mod actions;
 mod bad_input;
+mod check;
 mod history;
 mod lab;
 mod ours;

@@ -12,6 +12,8 @@ pub(crate) struct Pm2Agent {
     pub(crate) socket: Socket,
     pub(crate) name: String,
     pub(crate) unique_id: String,
+    /// Version of its Node.
+    pub(crate) node: String,
 }
 
 pub(crate) fn process(pm_id: u32, name: &str, status: &str) -> Value {
@@ -60,6 +62,7 @@ impl Pm2Agent {
                 socket,
                 name: name.into(),
                 unique_id: format!("agent-of-{name}"),
+                node: "v20.1.0".into(),
             }),
             Err(tokio_tungstenite::tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("no upgrade and no answer: {error}"),
@@ -77,7 +80,7 @@ impl Pm2Agent {
                 "process": processes,
                 "server": {
                     "username": "root", "hostname": "vm", "uptime": 5.5, "platform": "linux", "pm2_version": "7.0.4",
-                    "pm2_agent_version": "7.0.4", "node_version": "v20.1.0", "unique_id": self.unique_id,
+                    "pm2_agent_version": "7.0.4", "node_version": self.node, "unique_id": self.unique_id,
                     "loadavg": [0.1, 0.2, 0.3], "total_mem": 8000000000u64, "type": "Linux",
                 },
             },

@@ -25,13 +25,20 @@ pub(super) struct Mirror {
     incarnation: String,
     address: Option<String>,
     reverse_disabled: bool,
+    /// How far its clock was ahead of ours when it said hello.
+    clock_ahead: Option<Millis>,
     view: View,
     facts: BTreeMap<u32, Arc<ProcessFacts>>,
 }
 
 impl Mirror {
-    pub(super) fn new(hello: &Hello, address: Option<String>) -> Self {
+    pub(super) fn new(hello: &Hello, address: Option<String>, now: Millis) -> Self {
         Self {
+            clock_ahead: (hello.now > 0).then(|| {
+                Millis::try_from(hello.now)
+                    .unwrap_or(Millis::MAX)
+                    .saturating_sub(now)
+            }),
             hello: hello.facts.clone(),
             incarnation: incarnation(hello),
             address,
@@ -63,6 +70,7 @@ impl Mirror {
             internal_ip: told(&host.internal_ip),
             unique_id: Some(self.incarnation.clone()),
             reverse_disabled: self.reverse_disabled,
+            clock_ahead: self.clock_ahead,
         }
     }
 
@@ -437,7 +445,7 @@ mod tests {
     }
 
     fn mirror() -> Mirror {
-        Mirror::new(&Hello::default(), None)
+        Mirror::new(&Hello::default(), None, 0)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The keys are checked before the upgrade, so that a wrong one costs nothing and is told as plain HTTP; the rest of
 //! the greeting happens on the socket. [`session`] is what follows. Where no WebSocket gets through, [`push`] takes its place.
 
+mod check;
 mod commands;
 mod convert;
 mod push;
@@ -27,12 +28,16 @@ use crate::api::input::{Origin, Peer};
 use crate::state::AppState;
 use crate::store::catalog::Bucket;
 
-/// `/interaction/wire`.
+/// `/interaction/wire`, and below it the way by plain requests and the look before linking.
 pub fn router() -> Router<AppState> {
     let push = post(push::receive).layer(DefaultBodyLimit::max(wire::push::MAX_BODY));
     Router::new()
         .route(wire::PATH, get(connect))
         .route(wire::push::PATH, push)
+        .route(
+            wire::CHECK_PATH,
+            post(check::check).layer(DefaultBodyLimit::max(check::MAX_BODY)),
+        )
 }
 
 /// Who stands at the door, keys checked.

@@ -52,10 +52,29 @@ enum Ending {
     Bye,
     /// The socket ended, or nobody reads it.
     Lost,
+    /// Nothing was heard for too long.
+    Silent,
     /// The hub stops.
     Stopping,
     /// The agent is told why.
     Refused(RefuseCode, String),
+}
+
+impl Ending {
+    /// What went wrong, if something did, for the people who look at that server.
+    fn failure(&self) -> Option<String> {
+        match self {
+            Self::Bye | Self::Stopping => None,
+            Self::Lost => Some("The connection broke without a goodbye.".to_owned()),
+            Self::Silent => Some(format!(
+                "Nothing was heard for {} s, so the connection was closed.",
+                SILENCE.as_secs()
+            )),
+            // Deleted, hidden, or another agent of the same home: that is no fault of the link.
+            Self::Refused(RefuseCode::Hidden | RefuseCode::Replaced | RefuseCode::Unavailable, _) => None,
+            Self::Refused(_, why) => Some(format!("The agent was refused: {why}")),
+        }
+    }
 }
 
 /// Nobody takes what is said.
@@ -185,17 +204,33 @@ async fn greet(
         );
         return Err(Ending::Refused(RefuseCode::Protocol, message));
     }
+    let facts = Mirror::new(&hello, visitor.address.clone(), state.now_ms()).server_facts();
+    let versions = &hello.facts.versions;
+    if let Err(unfit) = wire::versions::check(&versions.pm2, &versions.node) {
+        let message =
+            format!("{unfit}: install a newer Node.js, restart the apps with it, then `link` again");
+        // A bucket that closes has nobody to show it to.
+        let _ = state
+            .live
+            .bucket(visitor.bucket.id)
+            .refused(state.now_ms(), hello.machine.to_string(), facts, message.clone())
+            .await;
+        return Err(Ending::Refused(RefuseCode::Versions, message));
+    }
     let (port, commands) = BucketHandle::command_queue();
     let caller = Caller {
         link: state.live.next_link(),
         kind: AgentKind::Pilothouse,
         newcomer: Newcomer::Machine {
+            name: name(&hello),
+            hostname: facts.hostname.clone(),
+            username: facts.username.clone(),
             machine: hello.machine.to_string(),
             incarnation: incarnation(&hello),
             linked_at: linked_at(state, &hello),
         },
         name: name(&hello),
-        facts: Some(Mirror::new(&hello, visitor.address.clone()).server_facts()),
+        facts: Some(facts),
         commands: port,
         reverse: visitor.commands && !hello.reverse_disabled,
     };
@@ -279,7 +314,7 @@ async fn converse(
     }
     let mut session = Session {
         state,
-        mirror: Mirror::new(&hello, visitor.address.clone()),
+        mirror: Mirror::new(&hello, visitor.address.clone(), state.now_ms()),
         name: name(&hello).into(),
         public_key: visitor.bucket.public_id,
         reports: Reports::new(state.clone(), bucket, server, stream_name, stored),
@@ -292,6 +327,9 @@ async fn converse(
     };
     session.link.tap().take_over(session.link.id());
     let ending = session.run(&mut commands, sink, stream).await;
+    if let Some(why) = ending.failure() {
+        session.link.failed(why).await;
+    }
     session.link.end(matches!(ending, Ending::Bye)).await;
     ending
 }
@@ -356,7 +394,7 @@ impl Session<'_> {
                 },
                 _ = renew.tick() => Ok(self.logs.renew()),
                 _ = ping.tick() => {
-                    if heard.elapsed() > SILENCE { Err(Ending::Lost) } else { Ok(vec![HubMessage::Ping(Ping { token: 0 })]) }
+                    if heard.elapsed() > SILENCE { Err(Ending::Silent) } else { Ok(vec![HubMessage::Ping(Ping { token: 0 })]) }
                 }
                 () = &mut stopping => Err(Ending::Stopping),
             };

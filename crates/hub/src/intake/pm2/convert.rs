@@ -16,6 +16,8 @@ pub(super) struct Beside {
     pub(super) address: Option<String>,
     pub(super) pm2_version: Option<String>,
     pub(super) hardware: Hardware,
+    /// How far the host's clock is ahead of ours, as its messages show.
+    pub(super) clock_ahead: Option<Millis>,
 }
 
 pub(super) fn server_facts(status: &Status, beside: &Beside) -> ServerFacts {
@@ -38,7 +40,15 @@ pub(super) fn server_facts(status: &Status, beside: &Beside) -> ServerFacts {
         internal_ip: told(&status.internal_ip),
         unique_id: told(&server.unique_id),
         reverse_disabled: false,
+        clock_ahead: beside.clock_ahead,
     }
+}
+
+/// How far a host's clock is ahead, after a message that it dated `at` came in at `now`. A message may have waited on its way, so the
+/// one that looks least late is right.
+pub(super) fn clock_ahead(known: Option<Millis>, at: Millis, now: Millis) -> Millis {
+    let ahead = at.saturating_sub(now);
+    known.map_or(ahead, |known| known.max(ahead))
 }
 
 fn told(text: &str) -> Option<String> {
@@ -194,6 +204,16 @@ mod tests {
             (facts.loadavg, facts.total_mem, facts.unique_id.as_deref()),
             (Some([1.0, 2.0, 3.0]), Some(1024), Some("u1"))
         );
+    }
+
+    #[test]
+    fn a_clock_is_judged_by_the_message_that_waited_least() {
+        let seen = [(900, 1000), (1990, 2000), (2500, 3000)];
+        let ahead = seen
+            .into_iter()
+            .fold(None, |known, (at, now)| Some(clock_ahead(known, at, now)));
+        assert_eq!(ahead, Some(-10));
+        assert_eq!(clock_ahead(Some(-10), 95_000, 5000), 90_000);
     }
 
     #[test]

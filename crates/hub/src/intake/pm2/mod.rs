@@ -95,6 +95,13 @@ async fn judge(state: &AppState, origin: &str, body: &[u8]) -> Result<String, (S
     };
     let live = state.live.bucket(bucket.id);
     let name = cut(&request.machine_name, MAX_NAME).to_owned();
+    let (who, host, now) = (name.clone(), request.hostname.clone(), state.now_ms());
+    if let Ok(Some(unfit)) = live.ask(move |bucket| bucket.too_old(now, &who, &host)).await {
+        return Err((
+            StatusCode::FORBIDDEN,
+            format!("{unfit}: install a newer Node.js, run `pm2 update`, and half a minute later `pm2 link`"),
+        ));
+    }
     // A bucket that closes lets the socket find that out.
     if let Ok(false) = live
         .may_open(state.now_ms(), name, request.hostname.clone())

@@ -59,6 +59,19 @@ enum Ending {
     Violation(String),
 }
 
+impl Ending {
+    /// What went wrong, if something did, for the people who look at that server.
+    fn failure(&self) -> Option<String> {
+        match self {
+            Self::Goodbye | Self::Stopping | Self::Gone => None,
+            Self::Lost => {
+                Some("The connection broke without a goodbye, or was silent for too long.".to_owned())
+            }
+            Self::Violation(why) => Some(format!("The agent was refused: {why}")),
+        }
+    }
+}
+
 type Sink = SplitSink<WebSocket, Frame>;
 type Stream = SplitStream<WebSocket>;
 
@@ -70,6 +83,9 @@ pub(super) async fn serve(state: AppState, visitor: Visitor, socket: WebSocket) 
     let mut session = Session::new(&state, visitor);
     let ending = session.run(&mut sink, &mut stream).await;
     if let Some(link) = session.link.take() {
+        if let Some(why) = ending.failure() {
+            link.failed(why).await;
+        }
         link.end(matches!(ending, Ending::Goodbye)).await;
     }
     match ending {
@@ -121,6 +137,7 @@ impl<'a> Session<'a> {
                 address: visitor.address,
                 pm2_version: visitor.pm2_version,
                 hardware: Hardware::default(),
+                clock_ahead: None,
             },
             id: state.live.next_link(),
             name: visitor.name.into(),
@@ -239,6 +256,10 @@ impl<'a> Session<'a> {
                 Ok(Vec::new())
             }
             _ => {
+                if let Some(at) = incoming.at_ms() {
+                    let ahead = convert::clock_ahead(self.beside.clock_ahead, at, self.state.now_ms());
+                    self.beside.clock_ahead = Some(ahead);
+                }
                 self.take_message(incoming).await?;
                 Ok(Vec::new())
             }
