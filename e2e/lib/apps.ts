@@ -1,5 +1,5 @@
 // Processes that cost next to nothing, for tests that only count them.
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Manager } from './manager.ts';
 
@@ -9,4 +9,13 @@ export async function sleepers(pm: Manager, ...names: string[]) {
   const app = (name: string) => ({ name, script: '/bin/sleep', args: '1000', interpreter: 'none' });
   writeFileSync(file, JSON.stringify({ apps: names.map(app) }));
   await pm.ok('start', file);
+}
+
+/** A folder with a `node` that calls itself `version` and else is the one that runs the tests. */
+export function oldNode(pm: Manager, version: string): string {
+  const folder = path.join(pm.dir, `node-${version}`);
+  mkdirSync(folder);
+  const text = `#!/bin/sh\n[ "$1" = --version ] && exec echo ${version}\nexec '${process.execPath}' "$@"\n`;
+  writeFileSync(path.join(folder, 'node'), text, { mode: 0o755 });
+  return folder;
 }

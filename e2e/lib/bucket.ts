@@ -30,6 +30,8 @@ export interface Shown {
   reverse: boolean;
   reverse_disabled: boolean;
   last_seen: number;
+  clock_ahead: number | null;
+  failure: { at: number; text: string } | null;
   processes: ShownProcess[];
 }
 

@@ -283,3 +283,27 @@ test('S63 S64 S73: no secret in what is printed or logged; each step of the way 
   expect(log).not.toContain(bucket.secretKey);
   expect(pm.file('pm2.log')).not.toContain(bucket.secretKey);
 });
+
+test('S57: link warns when another home of this host is linked to the same bucket under the same name', async ({
+  manager,
+}) => {
+  const [bucket, another] = [await Bucket.make(hub), await Bucket.make(hub)];
+  const said = async (pm: Manager, to: Bucket, name: string) => {
+    const { code, stdout, stderr } = await to.link(pm, name);
+    expect(code).toBe(0);
+    return stdout + stderr;
+  };
+  const [first, second] = [manager(ours.program), manager(ours.program)];
+  expect(await said(first, bucket, 'box')).not.toContain('same name');
+  const warned = await said(second, bucket, 'box');
+  expect(warned).toContain(`another home of this host, ${first.home}, is linked under the same name: box`);
+  expect(warned).toMatch(/PM2_MACHINE_NAME=<name> pilothouse link/);
+  expect(await said(second, bucket, 'box'), 'it is not its own neighbour').not.toContain(second.home);
+  expect(await said(second, bucket, 'other')).not.toContain('same name');
+  expect(await said(second, another, 'box'), 'another bucket is another place').not.toContain('same name');
+  // A home of the original counts as well.
+  const theirs = manager(pm2Agents.at(-1)?.program ?? ours.program);
+  await theirs.ok('ping');
+  await bucket.link(theirs, 'theirs');
+  expect(await said(second, bucket, 'theirs')).toContain(theirs.home);
+});

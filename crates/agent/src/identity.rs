@@ -42,6 +42,12 @@ pub fn random_id() -> Result<[u8; 16], IdentityError> {
     Ok(id)
 }
 
+/// The identity kept in `home`, if there is one that can be read; nothing is made.
+pub fn known(home: &Path) -> Option<MachineId> {
+    let text = read_small(&home.join(FILE), MAX_BYTES).ok()??;
+    parse(&text).map(|(id, _)| id)
+}
+
 /// Gives the identity kept in `home`, or makes one.
 ///
 /// `fingerprint` tells one machine from another (may be empty = not known): a home that was copied to another machine
@@ -145,7 +151,9 @@ mod tests {
     fn an_identity_stays_on_its_machine_and_is_private() {
         use std::os::unix::fs::PermissionsExt as _;
         let home = tempfile::tempdir().unwrap();
+        assert_eq!(known(home.path()), None);
         let id = machine_id(home.path(), HERE).unwrap();
+        assert_eq!(known(home.path()), Some(id));
         assert_eq!(machine_id(home.path(), HERE).unwrap(), id);
         assert_eq!(
             machine_id(home.path(), "").unwrap(),

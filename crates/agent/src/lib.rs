@@ -4,6 +4,7 @@
 //! * [`spool`] keeps on disk what must not be lost until the hub has stored it.
 //! * [`policy`] says which remote actions this host allows; the hub cannot change it.
 //! * [`config`] reads and writes `agent.json5` as PM2 users know it; [`identity`] keeps who this server is.
+//! * [`checkup`] goes the way to the hub step by step and says what to mend; [`neighbours`] finds other homes of this host.
 //! * [`start`] runs it all on a thread of its own and gives a [`Handle`], which never blocks, and [`Requests`].
 //!
 //! It is handed plain observations and hands out plain requests. It never opens a listening socket, never talks to
@@ -13,12 +14,14 @@
 #![forbid(unsafe_code)]
 
 mod api;
+pub mod checkup;
 pub mod config;
 pub mod identity;
 mod info;
 mod inspect;
 mod journal;
 pub mod link;
+pub mod neighbours;
 mod observe;
 pub mod policy;
 pub mod proxy;

@@ -341,7 +341,7 @@ fn refusal(status: u16, said: &str) -> String {
     }
 }
 
-fn answered(status: u16, said: &str) -> String {
+pub(crate) fn answered(status: u16, said: &str) -> String {
     let hint = match status {
         404 => "; is this the address of a hub?",
         407 => "; a proxy stands in the way",

@@ -24,9 +24,12 @@ mod start;
 mod startup;
 mod style;
 mod targets;
+mod their_agent;
 mod tui;
 mod verbs;
 mod waiting;
+
+pub use doctor::{Finding, State};
 
 use args::{
     Given, ParseError, Typed, Verb, command_help, option_like, parse, program_help, usage, verb_like,
@@ -35,7 +38,7 @@ use console::Console;
 use context::Context;
 use std::ffi::OsString;
 use std::io::{LineWriter, stderr, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The stored link to a hub, as the agent keeps it. The binary implements it: this crate does not know the agent.
@@ -55,6 +58,20 @@ pub trait LinkStore {
     /// # Errors
     /// The file can't be removed.
     fn forget(&self, home: &Path) -> Result<bool, String>;
+    /// Goes the way to the hub step by step, with what was typed or else with what is stored, and says what it found. Nothing is
+    /// changed. `node_version` is that of the Node in `PATH`, empty if there is none; `program` is how the user calls this one.
+    ///
+    /// # Errors
+    /// What is missing or wrong, as a sentence for the user.
+    fn examine(
+        &self,
+        home: &Path,
+        typed: &LinkTyped,
+        node_version: &str,
+        program: &str,
+    ) -> Result<Vec<Finding>, String>;
+    /// Other homes of this host that are linked to the same bucket under the same name.
+    fn neighbours(&self, home: &Path) -> Vec<PathBuf>;
     /// Puts back what was stored before [`LinkStore::link`].
     ///
     /// # Errors

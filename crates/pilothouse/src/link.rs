@@ -1,10 +1,12 @@
 //! The link's file, for the command line: the agent knows its form, the command line its words.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use agent::checkup::{self, Patient};
 use agent::config::{self, AgentFile, LinkArgs, Resolved};
-use cli::{LinkChoice, LinkStore, LinkTyped};
+use agent::{identity, neighbours};
+use cli::{Finding, LinkChoice, LinkStore, LinkTyped, State};
 
 /// Remembers what was stored before, to put it back when the hub refuses.
 #[derive(Default)]
@@ -15,15 +17,7 @@ pub(crate) struct Links {
 impl LinkStore for Links {
     fn link(&self, home: &Path, typed: &LinkTyped) -> Result<LinkChoice, String> {
         let before = config::load(home).map_err(text)?;
-        let args = LinkArgs {
-            secret: typed.secret.clone(),
-            public: typed.public.clone(),
-            name: typed.name.clone(),
-            info_node: typed.info_node.clone(),
-        };
-        let hostname = os::host::Host::read().hostname;
-        let env = |name: &str| std::env::var(name).ok();
-        let resolved = config::resolve(env, &args, before.as_ref(), &hostname).map_err(text)?;
+        let resolved = resolve(typed, before.as_ref())?;
         let file = config::to_file(&resolved.settings, pm2::COMPAT_VERSION, before.clone());
         config::save(home, &file).map_err(text)?;
         self.before.replace(before);
@@ -32,6 +26,45 @@ impl LinkStore for Links {
 
     fn stored(&self, home: &Path) -> Result<Option<LinkChoice>, String> {
         Ok(config::load(home).map_err(text)?.map(|file| choice(&file, None)))
+    }
+
+    fn examine(
+        &self,
+        home: &Path,
+        typed: &LinkTyped,
+        node_version: &str,
+        program: &str,
+    ) -> Result<Vec<Finding>, String> {
+        let file = config::load(home).map_err(text)?;
+        let settings = match (&file, *typed == LinkTyped::default()) {
+            // What is stored is what the agent goes by, whatever this environment says.
+            (Some(_), true) => {
+                let hostname = os::host::Host::read().hostname;
+                config::resolve(|_| None, &LinkArgs::default(), file.as_ref(), &hostname).map_err(text)?
+            }
+            _ => resolve(typed, file.as_ref())?,
+        }
+        .settings;
+        let patient = Patient {
+            machine: identity::known(home),
+            pm2_version: pm2::COMPAT_VERSION.to_owned(),
+            node_version: node_version.to_owned(),
+            neighbours: neighbours::of_same_name(home, &settings),
+            authorities: Vec::new(),
+            settings,
+        };
+        let facts = checkup::look(&patient)?;
+        Ok(checkup::judge(&facts, program).into_iter().map(finding).collect())
+    }
+
+    fn neighbours(&self, home: &Path) -> Vec<PathBuf> {
+        let hostname = os::host::Host::read().hostname;
+        let file = config::load(home).ok().flatten();
+        let resolved = config::resolve(|_| None, &LinkArgs::default(), file.as_ref(), &hostname);
+        resolved.map_or_else(
+            |_| Vec::new(),
+            |resolved| neighbours::of_same_name(home, &resolved.settings),
+        )
     }
 
     fn forget(&self, home: &Path) -> Result<bool, String> {
@@ -46,6 +79,33 @@ impl LinkStore for Links {
             None => config::delete(home),
         }
         .map_err(text)
+    }
+}
+
+/// Finds each setting as `link` does: environment, then what was typed, then what is stored.
+fn resolve(typed: &LinkTyped, stored: Option<&AgentFile>) -> Result<Resolved, String> {
+    let args = LinkArgs {
+        secret: typed.secret.clone(),
+        public: typed.public.clone(),
+        name: typed.name.clone(),
+        info_node: typed.info_node.clone(),
+    };
+    let hostname = os::host::Host::read().hostname;
+    let env = |name: &str| std::env::var(name).ok();
+    config::resolve(env, &args, stored, &hostname).map_err(text)
+}
+
+fn finding(found: checkup::Finding) -> Finding {
+    Finding {
+        state: match found.state {
+            checkup::State::Well => State::Well,
+            checkup::State::Unknown => State::Unknown,
+            checkup::State::Warning => State::Warning,
+            checkup::State::Broken => State::Broken,
+        },
+        area: found.area,
+        text: found.text,
+        mend: found.mend,
     }
 }
 

@@ -38,11 +38,7 @@ pub(super) async fn dial(
             io: Box::new(tcp),
         });
     };
-    let at = match proxy.host.contains(':') {
-        true => format!("[{}]:{}", proxy.host, proxy.port),
-        false => format!("{}:{}", proxy.host, proxy.port),
-    };
-    let tcp = connect(&at)
+    let tcp = connect(&place_of(proxy))
         .await
         .map_err(|e| format!("the proxy {proxy}: {e}"))?;
     let local_ip = tcp.local_addr().ok().map(|a| a.ip());
@@ -58,11 +54,23 @@ pub(super) async fn dial(
     Ok(Line { io, local_ip })
 }
 
+/// `host:port` of a proxy.
+pub(super) fn place_of(proxy: &Proxy) -> String {
+    match proxy.host.contains(':') {
+        true => format!("[{}]:{}", proxy.host, proxy.port),
+        false => format!("{}:{}", proxy.host, proxy.port),
+    }
+}
+
+/// The addresses behind a name.
+pub(super) async fn look_up(host_port: &str) -> std::io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host(host_port).await?.collect())
+}
+
 async fn connect(host_port: &str) -> Result<TcpStream, String> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host_port)
+    let addresses = look_up(host_port)
         .await
-        .map_err(|e| format!("looking up {host_port}: {e}"))?
-        .collect();
+        .map_err(|e| format!("looking up {host_port}: {e}"))?;
     let tcp = TcpStream::connect(addresses.as_slice())
         .await
         .map_err(|e| format!("connecting to {host_port}: {e}"))?;
@@ -71,7 +79,8 @@ async fn connect(host_port: &str) -> Result<TcpStream, String> {
     Ok(tcp)
 }
 
-async fn pass(
+/// Through a proxy that was connected to.
+pub(super) async fn pass(
     tcp: TcpStream,
     proxy: &Proxy,
     host_port: &str,

@@ -5,6 +5,7 @@ mod actions;
 mod dial;
 mod facts;
 mod hub;
+pub(crate) mod look;
 mod push;
 mod socket;
 mod tls;

@@ -201,6 +201,11 @@ pub(super) async fn gets_through(address: &Address) -> bool {
     matches!(tokio::time::timeout(LOOK_TIME, open(address)).await, Ok(Ok(_)))
 }
 
+/// Opens a WebSocket and lets it go; the cause if none gets through.
+pub(super) async fn try_open(address: &Address) -> Result<(), OpenError> {
+    open(address).await.map(|_| ()).map_err(|(error, _)| error)
+}
+
 async fn open(address: &Address) -> Result<(Ws, Option<IpAddr>), (OpenError, Blocked)> {
     let at = &address.host_port;
     let failed = |step: &str, cause: String| {
@@ -258,7 +263,7 @@ async fn open(address: &Address) -> Result<(Ws, Option<IpAddr>), (OpenError, Blo
 }
 
 /// What the hub says in an HTTP answer: the `msg` of a JSON object, if it is one.
-fn reason(body: Option<&[u8]>) -> String {
+pub(super) fn reason(body: Option<&[u8]>) -> String {
     #[derive(serde::Deserialize)]
     struct Said {
         msg: String,

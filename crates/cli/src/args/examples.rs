@@ -48,6 +48,7 @@ pub(crate) fn of(verb: Verb) -> &'static [&'static str] {
         Verb::Link => &[
             "link <secret> <public> web-1 --info-node http://hub.example:8080",
             "link info",
+            "link doctor",
         ],
         Verb::Completion => &["completion install", "completion fish"],
         _ => &[],

@@ -331,5 +331,5 @@ pub(super) const DRY: &[Opt] = &[switch(None, "dry-run", "show what would be don
 
 pub(super) const LINK: &[Opt] = &[
     value(None, "info-node", "url", "address of the hub"),
-    switch(None, "json", "print what link info tells as JSON"),
+    switch(None, "json", "print what link info or link doctor tells as JSON"),
 ];

@@ -391,12 +391,15 @@ pub(crate) const VERBS: &[Entry] = &[
         "write what the daemon's memory is made of to a .heapprofile",
         Names::Unknown,
     ),
-    verb(
-        Verb::Report,
-        &["report"],
-        "",
-        "what to add to a report of a problem",
-        Names::Unknown,
+    with(
+        verb(
+            Verb::Report,
+            &["report"],
+            "",
+            "what to add to a report of a problem",
+            Names::Unknown,
+        ),
+        JSON,
     ),
     strict(verb(
         Verb::Save,
@@ -444,7 +447,7 @@ pub(crate) const VERBS: &[Entry] = &[
         verb(
             Verb::Link,
             &["link"],
-            "[secret|info|inspect|stop|kill|delete] [public] [name]",
+            "[secret|info|doctor|inspect|stop|kill|delete] [public] [name]",
             "link this machine to a hub",
             Names::Unknown,
         ),

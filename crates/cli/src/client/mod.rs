@@ -99,7 +99,15 @@ pub(crate) struct Pending {
 impl Client {
     /// Connects to the daemon of this home.
     pub(crate) fn connect(home: &Home) -> Result<Client, ConnectError> {
-        let path = home.rpc_sock.clone();
+        Self::connect_to(home, home.rpc_sock.clone())
+    }
+
+    /// Connects to the agent of this home: node PM2's has a process of its own.
+    pub(crate) fn connect_agent(home: &Home) -> Result<Client, ConnectError> {
+        Self::connect_to(home, home.interactor_sock.clone())
+    }
+
+    fn connect_to(home: &Home, path: PathBuf) -> Result<Client, ConnectError> {
         let stream = match UnixStream::connect(&path) {
             Ok(stream) => stream,
             Err(source) => return Err(connect_error(path, source)),

@@ -111,12 +111,16 @@ pub(crate) fn gather(context: &Context<'_>) -> Facts {
             },
         },
         logs: logs(context),
-        node: Machine.find_program("node").and_then(|node| {
-            let output = Command::new(node).arg("--version").output().ok()?;
-            String::from_utf8(output.stdout).ok()
-        }),
+        node: node_version(),
         startup: startup(),
     }
+}
+
+/// What the `node` in `PATH` says of its version.
+pub(crate) fn node_version() -> Option<String> {
+    let node = Machine.find_program("node")?;
+    let output = Command::new(node).arg("--version").output().ok()?;
+    String::from_utf8(output.stdout).ok()
 }
 
 fn read(path: &Path) -> Option<String> {

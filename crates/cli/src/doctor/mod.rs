@@ -4,13 +4,16 @@
 mod facts;
 mod judge;
 
-pub(crate) use facts::{Apps, Daemon, Facts, Files, HomeFolder, Limits, Log, gather};
+pub(crate) use facts::{Apps, Daemon, Facts, Files, HomeFolder, Limits, Log, gather, node_version};
 pub(crate) use judge::judge;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum State {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// All is well.
     Well,
+    /// It could not be looked at.
+    Unknown,
     /// It works, and will not for ever.
     Warning,
     /// It does not work.
@@ -21,6 +24,7 @@ impl State {
     pub(crate) fn name(self) -> &'static str {
         match self {
             State::Well => "ok",
+            State::Unknown => "unknown",
             State::Warning => "warning",
             State::Broken => "error",
         }
@@ -29,11 +33,13 @@ impl State {
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    pub(crate) state: State,
+pub struct Finding {
+    /// How bad it is.
+    pub state: State,
     /// What was looked at.
-    pub(crate) area: &'static str,
-    pub(crate) text: String,
+    pub area: &'static str,
+    /// What was found.
+    pub text: String,
     /// What to do.
-    pub(crate) mend: Option<String>,
+    pub mend: Option<String>,
 }

@@ -2,12 +2,16 @@
 
 use super::Then;
 use crate::context::Context;
-use crate::doctor::{State, gather, judge};
+use crate::doctor::{Finding, State, gather, judge};
 use crate::failure::Failure;
 use serde_json::{Value, json};
 
 pub(crate) fn doctor(context: &Context<'_>) -> Result<Then, Failure> {
-    let findings = judge(&gather(context), context.program);
+    tell(context, &judge(&gather(context), context.program))
+}
+
+/// Shows findings, as JSON if that was asked for; what is broken makes the verb fail.
+pub(super) fn tell(context: &Context<'_>, findings: &[Finding]) -> Result<Then, Failure> {
     let console = context.console;
     if context.typed.on("json") {
         let list: Vec<Value> = findings
@@ -24,9 +28,10 @@ pub(crate) fn doctor(context: &Context<'_>) -> Result<Then, Failure> {
         console.put(format_args!("{:#}\n", Value::Array(list)));
     } else {
         let brush = console.brush;
-        for finding in &findings {
+        for finding in findings {
             let mark = match finding.state {
                 State::Well => brush.green("✓"),
+                State::Unknown => brush.grey("·"),
                 State::Warning => brush.yellow("!"),
                 State::Broken => brush.red("✗"),
             };

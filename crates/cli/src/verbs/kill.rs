@@ -23,6 +23,8 @@ pub(crate) fn kill(context: &Context<'_>) -> Result<Then, Failure> {
         console.info("[v] PM2 Daemon Stopped");
         return Ok(Then::Done);
     };
+    // It would bring the daemon back as soon as it misses it.
+    crate::their_agent::end(context);
     // From here on exits are not answered by restarts.
     client.tell(method::NOTIFY_KILL_PM2, &(Object::new(),))?;
     let list = client.table_list()?;

@@ -20,10 +20,11 @@ pub(crate) fn link(context: &Context<'_>) -> Result<Then, Failure> {
         ["info"] => info(context),
         ["stop" | "kill"] => stop(context),
         ["delete"] => unlink(context),
+        ["doctor", keys @ ..] => super::link_doctor::doctor(context, keys),
         ["inspect", seconds @ ..] => super::link_inspect::inspect(context, seconds.first().copied()),
         [] => begin(context, LinkTyped::default()),
         [key] => Err(Failure::Error(format!(
-            "one key is not enough: {} link <secret> <public> [name] --info-node <url>, or link info, inspect, stop, delete (not {})",
+            "one key is not enough: {} link <secret> <public> [name] --info-node <url>, or link info, doctor, inspect, stop, delete (not {})",
             context.program,
             masked(key)
         ))),
@@ -77,6 +78,15 @@ fn begin(context: &Context<'_>, mut typed: LinkTyped) -> Result<Then, Failure> {
         "Linking {} to {} with public key {} and secret key {}",
         choice.machine_name, choice.root, choice.public_masked, choice.secret_masked
     ));
+    for home in context.links.neighbours(&context.home.root) {
+        console.warn(format_args!(
+            "another home of this host, {}, is linked under the same name: {}. Link one of them under another: \
+             PM2_MACHINE_NAME=<name> {} link",
+            home.display(),
+            choice.machine_name,
+            context.program
+        ));
+    }
     console.flush();
     let mut client = context.client()?;
     client
@@ -112,7 +122,7 @@ fn begin(context: &Context<'_>, mut typed: LinkTyped) -> Result<Then, Failure> {
             _ => {
                 let reason = if reason.is_empty() { "no answer" } else { reason };
                 console.warn(format_args!(
-                    "Not connected to the hub yet ({reason}), retrying in background; see {} and `{} link info`",
+                    "Not connected to the hub yet ({reason}), retrying in background; see {} and `{} link doctor`",
                     context.home.agent_log.display(),
                     context.program
                 ));
@@ -156,17 +166,13 @@ fn info(context: &Context<'_>) -> Result<Then, Failure> {
         )));
     };
     let live = match context.client_if_running()? {
-        Some(mut client) => client
-            .ask(method::AGENT_INFO, &(Object::new(),))
-            .unwrap_or(Value::Null),
+        Some(mut client) => ask_agent(context, &mut client),
         None => Value::Null,
     };
     if context.typed.on("json") {
-        let rows = info_rows(&stored, &live);
-        let key = |key: &str| key.to_lowercase().replace(" / ", "_").replace(' ', "_");
-        let object: Object = rows
+        let object: Object = info_rows(&stored, &live)
             .into_iter()
-            .map(|(name, value)| (key(name), value.into()))
+            .map(|(name, value)| (info_key(name), value.into()))
             .collect();
         context.console.put(format_args!("{:#}\n", Value::Object(object)));
     } else {
@@ -177,6 +183,20 @@ fn info(context: &Context<'_>) -> Result<Then, Failure> {
     Ok(Then::Done)
 }
 
+/// What the agent tells of itself; `null` if there is none.
+pub(super) fn ask_agent(context: &Context<'_>, client: &mut Client) -> Value {
+    match client.ask(method::AGENT_INFO, &(Object::new(),)) {
+        Ok(told) => told,
+        Err(error) if is_foreign(&error) => crate::their_agent::ask(&context.home).unwrap_or(Value::Null),
+        Err(_) => Value::Null,
+    }
+}
+
+/// A row's name as a key of JSON.
+pub(super) fn info_key(name: &str) -> String {
+    name.to_lowercase().replace(" / ", "_").replace(' ', "_")
+}
+
 fn info_text(stored: &LinkChoice, live: &Value) -> String {
     info_rows(stored, live)
         .iter()
@@ -184,7 +204,7 @@ fn info_text(stored: &LinkChoice, live: &Value) -> String {
         .collect()
 }
 
-fn info_rows(stored: &LinkChoice, live: &Value) -> [(&'static str, String); 9] {
+pub(super) fn info_rows(stored: &LinkChoice, live: &Value) -> [(&'static str, String); 9] {
     let text = |key: &str| live.get(key).and_then(Value::as_str);
     let connected = live.get("connected").and_then(Value::as_bool).unwrap_or(false);
     let state = match (text("state"), text("reason")) {

@@ -14,6 +14,7 @@ mod flush;
 mod init;
 pub(crate) mod kill;
 pub(crate) mod link;
+mod link_doctor;
 mod link_inspect;
 mod list;
 mod logs;

@@ -1,17 +1,18 @@
-//! `report`: what somebody who helps wants to know, between two fences, ready to be posted. Environments are not in it.
+//! `report`: what somebody who helps wants to know, between two fences, ready to be posted. Environments and whole keys are not in it.
 
 use super::Then;
+use super::link::{ask_agent, info_key, info_rows};
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::home::now_ms;
-use crate::process::{TABLE_FIELDS, parse_list};
+use crate::process::{Process, TABLE_FIELDS, parse_list};
 use crate::render::{self, Order};
 use jiff::tz::TimeZone;
 use pm2::Object;
 use pm2::dates::Pattern;
 use pm2::rpc::method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const RULE: &str = "===============================================================================";
 /// Columns of the heads.
@@ -21,7 +22,16 @@ const LOG_LINES: usize = 20;
 pub(crate) fn report(context: &Context<'_>) -> Result<Then, Failure> {
     let mut client = context.client()?;
     let daemon = client.ask(method::GET_REPORT, &(Object::new(),))?;
+    let link = about_link(context, &mut client);
     let console = context.console;
+    if context.typed.on("json") {
+        let processes = processes(&mut client)?;
+        console.put(format_args!(
+            "{:#}\n",
+            as_json(context, &daemon, &link, &processes)
+        ));
+        return Ok(Then::Done);
+    }
     let date = Pattern::new("ddd MMM DD YYYY HH:mm:ss [GMT]ZZ").format(now_ms(), &TimeZone::system());
     console.put(format_args!("\n\n\n```\n{}\n", head("PM2 report")));
     pairs(context, &[("Date", date)]);
@@ -31,8 +41,17 @@ pub(crate) fn report(context: &Context<'_>) -> Result<Then, Failure> {
     pairs(context, &about_cli());
     section(context, "System info");
     pairs(context, &about_system());
+    section(context, "Link");
+    pairs(context, &link);
     section(context, "PM2 list");
-    console.put(format_args!("{}\n", list(context, &mut client)?));
+    let table = render::list(
+        &processes(&mut client)?,
+        Order::BY_NAME,
+        now_ms(),
+        console.brush,
+        console.width,
+    );
+    console.put(format_args!("{}\n", table.trim_end_matches('\n')));
     section(context, "Daemon logs");
     daemon_log(context);
     console.put(format_args!(
@@ -138,17 +157,66 @@ fn about_system() -> Vec<(&'static str, String)> {
     ]
 }
 
-fn list(context: &Context<'_>, client: &mut Client) -> Result<String, Failure> {
+/// The link as `link info` shows it, with both keys masked: a report goes to strangers.
+fn about_link(context: &Context<'_>, client: &mut Client) -> Vec<(&'static str, String)> {
+    let stored = match context.links.stored(&context.home.root) {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return vec![("State", "not linked".to_owned())],
+        Err(reason) => return vec![("State", format!("unreadable: {reason}"))],
+    };
+    let told = ask_agent(context, client);
+    let rows = info_rows(&stored, &told).into_iter();
+    rows.map(|(name, value)| match name {
+        "Public key" => (name, stored.public_masked.clone()),
+        _ => (name, value),
+    })
+    .collect()
+}
+
+fn processes(client: &mut Client) -> Result<Vec<Process>, Failure> {
     let pending = client.begin(method::GET_MONITOR_DATA, &(Object::new(),))?;
-    let list = parse_list(&client.finish_raw(&pending)?, Some(TABLE_FIELDS))?;
-    let table = render::list(
-        &list,
-        Order::BY_NAME,
-        now_ms(),
-        context.console.brush,
-        context.console.width,
-    );
-    Ok(table.trim_end_matches('\n').to_owned())
+    Ok(parse_list(&client.finish_raw(&pending)?, Some(TABLE_FIELDS))?)
+}
+
+/// The same for programs. A daemon's answer may hold anything, so only what the report shows is taken from it.
+fn as_json(
+    context: &Context<'_>,
+    daemon: &Value,
+    link: &[(&'static str, String)],
+    processes: &[Process],
+) -> Value {
+    let section = |rows: &[(&'static str, String)]| -> Value {
+        let row = |(name, value): &(&str, String)| (info_key(name), Value::from(value.clone()));
+        Value::Object(rows.iter().map(row).collect())
+    };
+    let list: Value = processes
+        .iter()
+        .map(|p| {
+            json!({
+                "pm_id": p.pm_id,
+                "name": p.name,
+                "pid": p.pid,
+                "status": p.status(),
+                "restarts": p.env.restarts(),
+                "cpu": p.cpu,
+                "memory": p.memory,
+            })
+        })
+        .collect();
+    let log = logs::tail::last_lines(&context.home.log_file, LOG_LINES).unwrap_or_default();
+    let log: Vec<String> = log
+        .iter()
+        .map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
+        .collect();
+    json!({
+        "date": pm2::dates::iso(now_ms()),
+        "daemon": section(&about_daemon(daemon, now_ms())),
+        "cli": section(&about_cli()),
+        "system": section(&about_system()),
+        "link": section(link),
+        "list": list,
+        "log": log,
+    })
 }
 
 fn daemon_log(context: &Context<'_>) {
