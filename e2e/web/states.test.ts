@@ -121,3 +121,83 @@ test('S62: a host that wants no commands is shown as such, not as a fault', asyn
   await says(strip, /disabled on this host/);
   expect(await strip.textContent()).not.toContain('not established');
 });
+
+test('F3: the check-list of a server says what is wrong with its link and how to mend it, and follows what is mended', async ({
+  manager,
+  dashboard,
+}) => {
+  const narrow = await Narrow.before(hub.facts.url);
+  try {
+    const bucket = await Bucket.make(hub, { max_processes: 1 });
+    const [pm, twin] = [manager(ours.program), manager(ours.program)];
+    await sleepers(pm, 'one', 'two');
+    await pm.ok('link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', narrow.url);
+    await bucket.server('box', (server) => server.processes.length === 2);
+    await bucket.link(twin, 'box');
+    await until('both are there', async () => (await bucket.look()).servers.length === 2);
+    await dashboard.page.reload();
+    await dashboard.page.goto(bucket.page());
+    const row = dashboard.page.locator('[data-kind="server"]', { hasText: 'box' });
+    await row.first().waitFor();
+    const button = row.getByRole('button', { name: 'Check the link of box: 3 to look at' });
+    await button.click();
+    const dialog = dashboard.page.getByRole('dialog', { name: 'Link of box' });
+    const check = (area: string) => dialog.locator(`[data-check="${area}"]`);
+    const stateOf = async (area: string) => await check(area).getAttribute('data-state');
+    await says(check('Commands'), /wrong.*Reverse connection not established.*pilothouse link doctor/);
+    await says(check('Name'), /to look at.*Linked as “box” as well: .+PM2_MACHINE_NAME/);
+    await says(check('Plan'), /1 of its processes are not monitored: the plan allows 1/);
+    for (const area of ['Data', 'Versions', 'Clock']) expect(await stateOf(area), area).toBe('good');
+    await dashboard.shot('checks');
+
+    narrow.widen();
+    await bucket.set({ max_processes: 9 });
+    await bucket.link(twin, 'other');
+    for (const area of ['Commands', 'Name']) await until(area, async () => (await stateOf(area)) === 'good');
+    await until('the plan', async () => (await stateOf('Plan')) === 'good');
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    await pm.ok('link', 'stop');
+    await dashboard.page.getByRole('button', { name: 'Check the link of box: 1 to look at' }).click();
+    await says(check('Data'), /The agent was stopped on the server.*pilothouse link/);
+  } finally {
+    await narrow.close();
+  }
+});
+
+test('S45: controls that the agent of a server does not take are disabled, and say why', async ({
+  manager,
+  dashboard,
+}) => {
+  const bucket = await Bucket.make(hub);
+  for (const agent of [ours, ...pm2Agents.slice(0, 1)]) {
+    const pm = manager(agent.program);
+    await pm.ok('start', path.join(apps, 'prints.js'), '--name', `app-of-${agent.short}`);
+    await bucket.link(pm, agent.short);
+    await bucket.server(agent.short, (server) => server.processes.length === 1);
+  }
+  await dashboard.page.reload();
+  await dashboard.page.goto(bucket.page());
+  const look = async (name: string) => {
+    const row = dashboard.page.locator('[data-kind="app"]', { hasText: name });
+    await row.hover();
+    const stop = row.getByRole('button', { name: /^Stop/ });
+    const restart = row.getByRole('button', { name: /^Restart/ });
+    await row.getByRole('button', { name: /^More/ }).click();
+    const item = (text: RegExp) => dashboard.page.getByRole('menuitem', { name: text });
+    const seen = {
+      stop: await stop.getAttribute('aria-disabled'),
+      why: await stop.getAttribute('title'),
+      restart: await restart.getAttribute('aria-disabled'),
+      remove: await item(/^Delete/).isDisabled(),
+      whyNot: await item(/^Delete/).getAttribute('title'),
+    };
+    await dashboard.shot(`controls-${name}`);
+    await dashboard.page.keyboard.press('Escape');
+    return seen;
+  };
+  const theirs = await look('app-of-pm2-5');
+  expect(theirs).toMatchObject({ stop: 'true', restart: null, remove: true });
+  expect(theirs.why).toContain('PM2’s own agent takes no stop from here');
+  expect(theirs.whyNot).toContain('takes no delete');
+  expect(await look('app-of-ours')).toMatchObject({ stop: null, restart: null, remove: false });
+});

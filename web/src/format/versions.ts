@@ -14,6 +14,15 @@ function parts(version: string): readonly [major: number, minor: number] | null 
   return m ? [Number(m[1]), Number(m[2] ?? 0)] : null;
 }
 
+/** Whether a version is below another; what is no version is not. */
+export function older(version: string, than: string): boolean {
+  const read = (v: string) => /^v?(\d+)\.(\d+)\.(\d+)/.exec(v.trim())?.slice(1).map(Number);
+  const [a, b] = [read(version), read(than)];
+  if (!a || !b) return false;
+  const at = a.findIndex((n, i) => n !== b[i]);
+  return at >= 0 && (a[at] ?? 0) < (b[at] ?? 0);
+}
+
 /** A server below the floors of its PM2 gets a red note, an old but working one an amber note, others none. */
 export function versionNote(pm2: string, node: string): VersionNote | null {
   const p = parts(pm2);

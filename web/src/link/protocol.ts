@@ -74,6 +74,10 @@ export interface ServerFacts {
   readonly reverse: boolean;
   /** Commands were switched off on the host on purpose. */
   readonly reverse_disabled: boolean;
+  /** How far the host's clock is ahead of the hub's, ms; `null` while not known. */
+  readonly clock_ahead: number | null;
+  /** What last went wrong between the server and the hub. */
+  readonly failure: { readonly at: number; readonly text: string } | null;
 }
 
 export interface Server extends ServerFacts {
@@ -233,6 +237,8 @@ const SERVER_FIELDS: { readonly [K in Exclude<keyof ServerFacts, 'id'>]: (v: unk
   internal_ip: str,
   reverse: (v) => v !== false,
   reverse_disabled: (v) => v === true,
+  clock_ahead: numOrNull,
+  failure: (v) => (isDict(v) && str(v.text) !== '' ? { at: num(v.at), text: str(v.text) } : null),
 };
 
 function complete<T>(fields: { readonly [k: string]: (v: unknown) => unknown }, from: Dict): T {

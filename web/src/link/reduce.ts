@@ -50,6 +50,8 @@ const NO_FACTS: Omit<ServerFacts, 'id'> = {
   internal_ip: '',
   reverse: true,
   reverse_disabled: false,
+  clock_ahead: null,
+  failure: null,
 };
 
 const NO_PROCESS: Omit<Process, 'key'> = {

@@ -1,5 +1,6 @@
 /** What can be done to an app or a process, when it cannot and why, and what is asked before it is done. */
 
+import { lacks } from '../format/needs';
 import type { Process, Server } from '../link/protocol';
 import { go, to } from '../router';
 import { run } from '../store/actions';
@@ -134,7 +135,12 @@ export function menuOf(target: Target): MenuEntry[] {
       disabled: because || (on ? '' : 'it does not run'),
       onPick: () => command(target, 'reload'),
     },
-    { text: 'Stop…', icon: 'stop', disabled: because || (on ? '' : 'it does not run'), onPick: () => stop(target) },
+    {
+      text: 'Stop…',
+      icon: 'stop',
+      disabled: because || lacks(server, 'stop') || (on ? '' : 'it does not run'),
+      onPick: () => stop(target),
+    },
   ];
   if (!process) {
     const cluster = app.instances.some((p) => p.exec_mode.startsWith('cluster'));
@@ -150,7 +156,13 @@ export function menuOf(target: Target): MenuEntry[] {
     'line',
     logs,
     'line',
-    { text: 'Delete…', icon: 'trash', danger: true, disabled: because, onPick: () => remove(target) },
+    {
+      text: 'Delete…',
+      icon: 'trash',
+      danger: true,
+      disabled: because || lacks(server, 'delete'),
+      onPick: () => remove(target),
+    },
   );
   return entries;
 }

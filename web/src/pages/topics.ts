@@ -36,7 +36,7 @@ export const TOPICS: readonly Topic[] = [
   {
     id: 'connected',
     title: 'My server is not here, or not connected',
-    text: 'On the server run `pilothouse link` without arguments: it reads the saved keys again and reconnects. `pilothouse link info` says whether it is connected, and `~/.pm2/agent.log` names each failed step. Then refresh this page.',
+    text: 'On the server run `pilothouse link` without arguments: it reads the saved keys again and reconnects. `pilothouse link doctor` names the step that fails and how to mend it, and `~/.pm2/agent.log` has each attempt. Then refresh this page.',
   },
   {
     id: 'network',

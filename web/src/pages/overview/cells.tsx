@@ -1,11 +1,13 @@
 /** The rows of the overview. Each is one line of a treegrid with a fixed height. */
+import { checksOf, ill } from '../../format/checks';
+import { lacks } from '../../format/needs';
 import { ago, span, stamp } from '../../format/time';
 import { bytes, count, millis, percent } from '../../format/units';
 import { versionNote } from '../../format/versions';
 import type { Server } from '../../link/protocol';
 import { to } from '../../router';
 import { type App, statusOf } from '../../store/apps';
-import { bucketId, may } from '../../store/buckets';
+import { bucket, bucketId, may } from '../../store/buckets';
 import { now } from '../../store/live';
 import { IconButton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
@@ -16,9 +18,19 @@ import type { Row } from './rows';
 
 const STATE_TEXT = { online: 'online', offline: 'offline', stopped: 'stopped', lost: 'link lost' } as const;
 
-export function ServerCells({ server, onDelete }: { readonly server: Server; readonly onDelete: (s: Server) => void }) {
+interface ServerCellsProps {
+  readonly server: Server;
+  readonly twins: readonly Server[];
+  readonly onCheck: (s: Server) => void;
+  readonly onDelete: (s: Server) => void;
+}
+
+export function ServerCells({ server, twins, onCheck, onDelete }: ServerCellsProps) {
   const load = server.loadavg[0];
-  const note = server.agent === 'pm2' ? versionNote(server.versions.pm2, server.versions.node) : null;
+  const told = versionNote(server.versions.pm2, server.versions.node);
+  // Ours is renewed by other means than the hint for PM2 says; a Node that is too old is too old for both.
+  const note = server.agent === 'pm2' || told?.kind === 'bad' ? told : null;
+  const problems = ill(checksOf(server, { twins, limit: bucket.value?.limit ?? null, now: now.value }));
   const used =
     server.total_mem > 0 && server.free_mem > 0
       ? ((server.total_mem - server.free_mem) / server.total_mem) * 100
@@ -80,6 +92,17 @@ export function ServerCells({ server, onDelete }: { readonly server: Server; rea
           <span title="Uptime of the host">up {span(server.uptime * 1000)}</span>
         ) : null}
       </div>
+      <IconButton
+        icon={problems > 0 ? 'warn' : 'activity'}
+        label={
+          problems > 0 ? `Check the link of ${server.name}: ${problems} to look at` : `Check the link of ${server.name}`
+        }
+        small
+        on={problems > 0}
+        tabIndex={-1}
+        aria-haspopup="dialog"
+        onClick={() => onCheck(server)}
+      />
       {may('admin') ? (
         <IconButton
           icon="trash"
@@ -183,7 +206,7 @@ function RowButtons({ target }: { readonly target: Target }) {
               small
               icon="stop"
               label={`Stop ${what}`}
-              because={because}
+              because={because || lacks(target.server, 'stop')}
               tabIndex={-1}
               onClick={() => stop(target)}
             />

@@ -19,6 +19,7 @@ import { AppCells, InstanceCells, InstancesHead, ServerCells, StripCells } from 
 import { Detail } from './detail';
 import { layout, type Row, ranks, type SortBy, sortServers, troubled } from './rows';
 
+const Checks = lazy(() => import('./checks').then((m) => m.Checks));
 const DeleteServers = lazy(() => import('../settings/delete-servers').then((m) => m.DeleteServers));
 
 /** What is open stays so while one visits other pages. */
@@ -104,10 +105,11 @@ interface LineProps {
   readonly active: boolean;
   readonly height: number;
   readonly twins: (s: Server) => readonly Server[];
+  readonly onCheck: (s: Server) => void;
   readonly onDelete: (s: Server) => void;
 }
 
-function Line({ row, index, active, height, twins, onDelete }: LineProps) {
+function Line({ row, index, active, height, twins, onCheck, onDelete }: LineProps) {
   const dim = !row.server.online && row.kind !== 'server' && row.kind !== 'strip';
   const over =
     (row.kind === 'app' && row.app.shown === 0) || (row.kind === 'instance' && row.process.over_plan) ? ' over' : '';
@@ -125,7 +127,7 @@ function Line({ row, index, active, height, twins, onDelete }: LineProps) {
       style={{ height: `${height}px` }}
     >
       {row.kind === 'server' ? (
-        <ServerCells server={row.server} onDelete={onDelete} />
+        <ServerCells server={row.server} twins={twins(row.server)} onCheck={onCheck} onDelete={onDelete} />
       ) : row.kind === 'strip' ? (
         <StripCells row={row} twins={twins(row.server)} />
       ) : row.kind === 'app' ? (
@@ -199,6 +201,7 @@ function Table({ servers: map }: { readonly servers: ReadonlyMap<string, Server>
   const canvas = useRef<HTMLCanvasElement>(null);
   const [active, setActive] = useState('');
   const [deleting, setDeleting] = useState<Server | null>(null);
+  const [checking, setChecking] = useState('');
   const rank = useRef<{ at: number; by: SortBy; map: ReadonlyMap<string, number> }>({
     at: 0,
     by: 'name',
@@ -231,6 +234,8 @@ function Table({ servers: map }: { readonly servers: ReadonlyMap<string, Server>
   const { first, end, offset } = win.span;
 
   const twins = (s: Server) => servers.filter((t) => t.online && t.name === s.name);
+  // As it is now: what is mended while somebody looks shows at once.
+  const checked = map.get(checking);
   const activeIndex = active === '' ? -1 : rows.findIndex((r) => r.key === active);
   const focusable = activeIndex >= first && activeIndex < end ? activeIndex : first;
 
@@ -347,6 +352,7 @@ function Table({ servers: map }: { readonly servers: ReadonlyMap<string, Server>
                 active={first + i === focusable}
                 height={heights[first + i] ?? 0}
                 twins={twins}
+                onCheck={(s) => setChecking(s.id)}
                 onDelete={setDeleting}
               />
             ))}
@@ -363,6 +369,7 @@ function Table({ servers: map }: { readonly servers: ReadonlyMap<string, Server>
           </div>
         ) : null}
       </div>
+      {checked ? <Checks server={checked} twins={twins(checked)} onClose={() => setChecking('')} /> : null}
       {deleting ? <DeleteServers servers={[deleting]} onClose={() => setDeleting(null)} /> : null}
     </>
   );

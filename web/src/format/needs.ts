@@ -1,0 +1,31 @@
+/** Which release of PM2 a control needs on the server that it acts on. Pure. */
+import { older } from './versions';
+
+/** First releases of PM2 whose agent takes part in something. */
+const SINCE = {
+  unmonitor: '2.7.0',
+  'one port': '3.2.0',
+  'offline alert': '3.2.2',
+  'pm2 plus': '3.2.7',
+  tracing: '3.4.0',
+} as const;
+
+/** What PM2's own agent takes no orders for, in whatever release: it did once, before 3.0. */
+const NEVER = { stop: 'stop', delete: 'delete' } as const;
+
+export type Need = keyof typeof SINCE | keyof typeof NEVER;
+
+interface Agent {
+  readonly agent: string;
+  readonly versions: { readonly pm2: string };
+}
+
+/** Why a server cannot do something; '' when it can. A release that is not known is given a try. */
+export function lacks({ agent, versions }: Agent, need: Need): string {
+  if (agent !== 'pm2') return '';
+  if (need in NEVER) return `PM2’s own agent takes no ${need} from here: Pilothouse’s does`;
+  const since = SINCE[need as keyof typeof SINCE];
+  return older(versions.pm2, since)
+    ? `needs PM2 ${since} on the server, which has ${versions.pm2}: npm install -g pm2 && pm2 update`
+    : '';
+}
