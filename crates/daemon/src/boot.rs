@@ -10,7 +10,7 @@ use keeper::client::{ClientError, Keeper};
 use keeper::protocol::{ChildInfo, Event as Told};
 use os::channel::Stash;
 use os::proc::Sampler;
-use supervisor::{Incarnation, Living, ProcId, Supervisor};
+use supervisor::{Incarnation, Living, Phase, ProcId, Supervisor};
 use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{Receiver, channel};
@@ -303,6 +303,17 @@ impl Daemon {
                     );
                     self.complain(&text);
                 }
+            }
+        }
+        for id in &taken_back {
+            let unborn = |kept: &record::Kept| {
+                matches!(
+                    kept.restored.phase,
+                    Phase::Launching(_, None) | Phase::Stopping(_, None, _)
+                )
+            };
+            if records.get(id).is_some_and(unborn) {
+                self.end_strays(*id);
             }
         }
         for (id, kept) in records {

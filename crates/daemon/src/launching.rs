@@ -21,6 +21,14 @@ use crate::journal::Level;
 use crate::owner::Daemon;
 use crate::stdin::StdinHandle;
 
+/// Descriptors that a life takes here: its pipes, channel and pidfd, as they are held and as they are used, and its log files.
+const FDS_OF_A_LIFE: usize = 14;
+/// Descriptors for everything else: clients, files, and what is held twice for a moment. Where few are to be had, a quarter of them.
+const FDS_TO_SPARE: usize = 96;
+
+/// What a process was started with, and no other of any home: its entry and the time of its launch, ms.
+const MARKS: [&str; 3] = ["pm_id", "unique_id", "pm_uptime"];
+
 /// Names of errors after which trying again makes sense: no memory, no pids, no descriptors, the program is being replaced.
 const TRANSIENT: [rustix::io::Errno; 5] = [
     rustix::io::Errno::AGAIN,
@@ -46,6 +54,14 @@ impl Daemon {
         let label = format!("{}:{}", app.env.name(), id.0);
         self.look_up_versions(id, incarnation);
         self.look_up_versioning(id, incarnation);
+        if let Err(reason) = self.room_for_a_life() {
+            self.complain(&format!("App [{label}] can't be started: {reason}"));
+            return self.handle(Input::SpawnFailed {
+                id,
+                incarnation,
+                transient: true,
+            });
+        }
         let Some(app) = self.apps.get(&id) else { return };
         let mode = match app.env.exec_mode() {
             ExecMode::Cluster => "cluster",
@@ -86,6 +102,32 @@ impl Daemon {
         }
     }
 
+    /// Whether the descriptors of one more life can be taken, and then still those that a daemon needs to answer, to write and, in
+    /// place of this one, to begin. A daemon that took all that there are could only die, and its successors with it.
+    fn room_for_a_life(&self) -> Result<(), String> {
+        let limit = usize::try_from(os::process::descriptor_limit()).unwrap_or(usize::MAX);
+        let spare = FDS_TO_SPARE.min(limit / 4);
+        // Far from it in all but strange places, so what is cheap to know comes first.
+        let at_most = self.lives.len() + self.apps.len() + 1;
+        if at_most.saturating_mul(FDS_OF_A_LIFE) + 2 * FDS_TO_SPARE <= limit {
+            return Ok(());
+        }
+        let asked_for = self
+            .sup
+            .ids()
+            .filter_map(|id| self.sup.restorable(id))
+            .filter(|kept| matches!(kept.phase, Phase::Launching(_, None)))
+            .count();
+        let open = os::proc::open_descriptors(std::process::id()).unwrap_or(0);
+        if open + asked_for.saturating_mul(FDS_OF_A_LIFE) + spare <= limit {
+            return Ok(());
+        }
+        Err(format!(
+            "the daemon is at its limit of {limit} open files, and each process takes {FDS_OF_A_LIFE} of them: stop what is not needed, \
+             or end the daemon and start it where `ulimit -n` is higher"
+        ))
+    }
+
     /// The keeper did not even try.
     pub(crate) fn start_refused(&mut self, incarnation: Incarnation, errno: i32) {
         if let Some(id) = self.sup.owner_of(incarnation) {
@@ -108,11 +150,40 @@ impl Daemon {
             })
             .collect();
         for (id, incarnation) in pending {
+            self.end_strays(id);
             self.handle(Input::SpawnFailed {
                 id,
                 incarnation,
                 transient: true,
             });
+        }
+    }
+
+    /// End what a keeper may have started for this entry in the moment of its death: nobody has its pid, its pipes are gone, and another
+    /// one is about to take its place. It is known by what it alone was started with.
+    pub(crate) fn end_strays(&mut self, id: ProcId) {
+        let Some(app) = self.apps.get(&id) else { return };
+        let marks: Vec<_> = app
+            .env
+            .child_env()
+            .into_iter()
+            .filter(|(name, _)| MARKS.contains(&name.as_str()))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if marks.len() < MARKS.len() {
+            return;
+        }
+        for pid in os::proc::started_with(&marks) {
+            if self.lives.values().any(|life| life.pid == pid) {
+                continue;
+            }
+            let ended =
+                os::process::open(pid).and_then(|pidfd| os::process::signal(pidfd, os::signal::SIGKILL));
+            if ended.is_ok() {
+                self.complain(&format!(
+                    "process {pid} was started in the moment in which the keeper died, and nobody can manage it: ended"
+                ));
+            }
         }
     }
 

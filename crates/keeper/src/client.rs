@@ -181,6 +181,13 @@ impl Keeper {
     pub fn recv(&mut self) -> Result<Option<Event>, ClientError> {
         let mut fds = Vec::new();
         let received = match os::pass::receive(&self.socket, &mut self.buffer, &mut fds) {
+            // It died with requests unread, which the kernel says first and once. What it had told before is still here.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                os::pass::receive(&self.socket, &mut self.buffer, &mut fds)
+            }
+            other => other,
+        };
+        let received = match received {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) if is_gone(&error) => return Err(ClientError::Gone),
@@ -329,7 +336,15 @@ mod tests {
         assert!(matches!(keeper.recv(), Ok(None)));
         os::pass::send(&theirs, b"\xff\xff\0\0nonsense", &[]).unwrap();
         assert!(matches!(keeper.recv(), Err(ClientError::Malformed(_))));
+        // What it said before it died is heard, also if it died with requests unread.
+        keeper.send(&Request::Forget { key: 1 }).unwrap();
+        for _ in 0..2 {
+            os::pass::send(&theirs, b"\xff\xff\0\0nonsense", &[]).unwrap();
+        }
         drop(theirs);
+        for _ in 0..2 {
+            assert!(matches!(keeper.recv(), Err(ClientError::Malformed(_))));
+        }
         assert!(matches!(keeper.recv(), Err(ClientError::Gone)));
         assert!(matches!(keeper.send(&Request::Shutdown), Err(ClientError::Gone)));
     }

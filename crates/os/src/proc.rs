@@ -7,6 +7,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Dir, Mode, OFlags};
 
+/// No more of an environment is looked at, bytes.
+const MAX_ENVIRONMENT: u64 = 4 << 20;
+
 /// One reading of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
@@ -296,6 +299,30 @@ pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
         .trim()
         .to_owned())
+}
+
+/// Processes that were started with all of these variables (`NAME=value`), as far as they are ours to look into. Slow: on demand only.
+#[must_use]
+pub fn started_with(variables: &[String]) -> Vec<u32> {
+    use std::io::Read;
+    let has_all = |pid: &u32| {
+        let mut bytes = Vec::new();
+        let read = File::open(format!("/proc/{pid}/environ"))
+            .and_then(|file| file.take(MAX_ENVIRONMENT).read_to_end(&mut bytes));
+        let has = |variable: &String| {
+            bytes
+                .split(|byte| *byte == 0)
+                .any(|one| one == variable.as_bytes())
+        };
+        read.is_ok() && variables.iter().all(has)
+    };
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(has_all)
+        .collect()
 }
 
 /// The command line, arguments separated by spaces; `None` when the process is gone.

@@ -131,6 +131,14 @@ pub fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
     Ok((hard, hard))
 }
 
+/// How many descriptors this process may have open.
+#[must_use]
+pub fn descriptor_limit() -> u64 {
+    rustix::process::getrlimit(Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX)
+}
+
 /// Makes orphaned grandchildren come to this process instead of init.
 ///
 /// # Errors
