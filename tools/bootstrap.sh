@@ -100,6 +100,12 @@ need_python() {
     have python3 || lacking "python3 (a sample app and some tests are written in it)" "apt-get install python3"
 }
 
+need_strace() {
+    have strace && return
+    system strace || true
+    have strace || lacking "strace (a test kills the daemon at one system call with it)" "apt-get install strace"
+}
+
 # Not named after the program: `command -v` finds functions, too.
 chromium_present() {
     for c in chromium chromium-browser google-chrome; do
@@ -126,7 +132,11 @@ need_cc
 need_rust
 need_node
 case $GOAL in run | test | bench) need_python ;; esac
-case $GOAL in test) need_chromium ;; esac
+case $GOAL in test)
+    need_chromium
+    need_strace
+    ;;
+esac
 if [ -z "$missing" ]; then
     case $GOAL in test) cargo_tool nextest ;; esac
     case $GOAL in test | lint) cargo_tool deny ;; esac

@@ -1,11 +1,13 @@
 // Cluster mode under load: what is begun is answered, through reloads and deaths.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { answersOf, startCluster } from '../lib/cluster.ts';
 import { type Load, load } from '../lib/load.ts';
 import { Manager } from '../lib/manager.ts';
-import { apps, onlyOurs } from '../lib/under-test.ts';
+import { apps, onlyOurs, underTest } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 let pm: Manager;
@@ -16,6 +18,12 @@ afterEach(() => pm.dispose());
 
 const start = (config: Record<string, unknown>, env: Record<string, unknown> = {}) =>
   startCluster(pm, config, env);
+/** Where one may trace what one has not started oneself. */
+const mayTrace = () => {
+  const scope = '/proc/sys/kernel/yama/ptrace_scope';
+  return process.getuid?.() === 0 || !existsSync(scope) || readFileSync(scope, 'utf8').trim() === '0';
+};
+const traced = test.runIf(underTest === 'ours' && mayTrace());
 const pids = async () => (await pm.list()).map((entry) => entry.pid);
 const parent = (pid: number) =>
   Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
@@ -102,6 +110,24 @@ describe('no request is lost', () => {
     },
     60_000,
   );
+
+  traced('when the daemon is killed between accepting a connection and sending it to a worker', async () => {
+    const port = await start({});
+    const seen = await underLoad(port, false, async (clients) => {
+      for (let round = 0; round < 4; round += 1) {
+        const old = pm.daemonPid();
+        // What it sends with sendmsg are connections, mostly: it dies at the call, with one in hand that no worker has.
+        const words = ['-q', '-o', '/dev/null', '-p', String(old), '-e', 'trace=sendmsg'];
+        const tracer = spawn('strace', [...words, '-e', `inject=sendmsg:signal=KILL:when=${40 + round}`]);
+        await once(tracer, 'exit');
+        await until('a successor', () => pm.daemonPid() !== old);
+        await pm.ok('ping');
+        const before = clients.seen.ok;
+        await until('it goes on', () => clients.seen.ok > before + 50);
+      }
+    });
+    expect(seen.failures).toEqual({});
+  });
 
   onlyOurs('when the keeper is killed, and then the daemon', async () => {
     const port = await start({}, { DELAY: 20 });
