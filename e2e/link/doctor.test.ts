@@ -9,6 +9,7 @@ import { Hub } from '../lib/hub.ts';
 import type { Manager } from '../lib/manager.ts';
 import { Narrow } from '../lib/narrow.ts';
 import { freePort } from '../lib/port.ts';
+import { httpProxy, socksProxy } from '../lib/proxies.ts';
 import { apps } from '../lib/under-test.ts';
 
 let hub: Hub;
@@ -113,6 +114,32 @@ test('F3: link doctor names the step that is blocked, and what comes behind it a
     }
   } finally {
     for (const one of open) await one.close();
+  }
+});
+
+test('F3: link doctor goes through a proxy as the agent does, and tells when its password is wrong', async ({
+  manager,
+}) => {
+  const bucket = await Bucket.make(hub);
+  const keys = [bucket.secretKey, bucket.publicKey, 'box'];
+  const pm = manager(ours.program);
+  for (const start of [httpProxy, socksProxy]) {
+    const proxy = await start();
+    try {
+      const good = await examine(pm, keys, hub.facts.url, { PM2_PROXY: proxy.url });
+      expect([good.code, having(good.list, 'warning', 'error', 'unknown')]).toEqual([0, []]);
+      expect(good.found.proxy?.text).toContain(`leads to ${new URL(hub.facts.url).host}`);
+      expect(proxy.asked.length, 'for the question, and for the WebSocket').toBe(2);
+      const wrong = { PM2_PROXY: proxy.url.replace('pilot:', 'somebody:') };
+      const denied = await examine(pm, keys, hub.facts.url, wrong);
+      expect([denied.code, having(denied.list, 'error')]).toEqual([1, ['proxy']]);
+      expect(denied.found.proxy?.mend).toContain(
+        start === httpProxy ? 'mend user and password' : 'PM2_PROXY',
+      );
+      expect(JSON.stringify([good.list, denied.list])).not.toMatch(/sea(%20| )secret/);
+    } finally {
+      await proxy.close();
+    }
   }
 });
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Browser, Locator } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { ours, pm2Agents } from '../lib/agents.ts';
-import { sleepers } from '../lib/apps.ts';
+import { oldNode, sleepers } from '../lib/apps.ts';
 import { launch, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
@@ -162,6 +162,24 @@ test('F3: the check-list of a server says what is wrong with its link and how to
   } finally {
     await narrow.close();
   }
+});
+
+test('S42: a server that was refused for its Node is named with the reason, though it was never linked', async ({
+  manager,
+  dashboard,
+}) => {
+  const bucket = await Bucket.make(hub);
+  const pm = manager(ours.program);
+  const env = { PATH: `${oldNode(pm, 'v0.10.48')}:${process.env.PATH}` };
+  await pm.with(pm.program, ['start', path.join(apps, 'prints.js'), '--name', 'web'], { env });
+  await until('the app runs with it', async () => (await pm.app('web')).pm2_env.node_version === '0.10.48');
+  expect((await bucket.link(pm, 'newcomer')).code).toBe(1);
+  await dashboard.page.reload();
+  await dashboard.page.goto(bucket.page('/settings/servers'));
+  const refused = dashboard.page.locator('[data-test="refused"]');
+  await says(refused, /newcomer/);
+  await says(refused.locator('..'), /was refused: PM2 7\.0\.4 needs Node\.js 4 or newer/);
+  expect(await dashboard.page.locator('[data-test="waiting"]').count()).toBe(0);
 });
 
 test('S45: controls that the agent of a server does not take are disabled, and say why', async ({

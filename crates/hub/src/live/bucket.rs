@@ -191,7 +191,7 @@ impl Bucket {
 
     /// An agent found no place.
     pub fn turned_back(&mut self, now: Millis, name: &str, hostname: &str, kind: AgentKind) {
-        self.waiting.note(now, name, hostname, kind);
+        self.waiting.note(now, name, hostname, kind, None);
     }
 
     /// Something went wrong between a server and the hub.
@@ -202,14 +202,17 @@ impl Bucket {
         }
     }
 
-    /// An agent of ours was not let in for what it told about itself: its server shows that, if it is known.
-    pub fn refused(&mut self, now: Millis, machine: &str, facts: ServerFacts, why: &str) {
+    /// An agent of ours was not let in for what it told about itself: its server shows that, or the list of those who wait.
+    pub fn refused(&mut self, now: Millis, machine: &str, name: &str, facts: ServerFacts, why: &str) {
         let is_it = |s: &&mut Server| matches!(&s.identity, Identity::Machine { machine: known, .. } if known == machine);
         if let Some(server) = self.servers.values_mut().find(is_it) {
             server.facts.pm2_version = facts.pm2_version;
             server.facts.node_version = facts.node_version;
             server.failed(now, why);
             self.outputs.push_back(Output::Save(server.id));
+        } else {
+            self.waiting
+                .note(now, name, &facts.hostname, AgentKind::Pilothouse, Some(why));
         }
     }
 

@@ -290,12 +290,13 @@ impl BucketHandle {
         &self,
         now_ms: Millis,
         machine: String,
+        name: String,
         facts: ServerFacts,
         why: String,
     ) -> Result<(), Closed> {
         self.call(|reply| {
             Input::Ask(Box::new(move |bucket| {
-                bucket.refused(now_ms, &machine, facts, &why);
+                bucket.refused(now_ms, &machine, &name, facts, &why);
                 let _ = reply.send(());
             }))
         })

@@ -55,20 +55,49 @@ function readKnown(v: unknown): Known | null {
   };
 }
 
-/** Servers that were told to wait, as `name (host)`. */
-export function readWaiting(answer: unknown): readonly string[] {
+interface TurnedBack {
+  /** `name (host)`. */
+  readonly who: string;
+  /** Why it was refused; '' when only a place is missing. */
+  readonly why: string;
+}
+
+/** Servers that were told to wait, or refused. */
+export function readWaiting(answer: unknown): readonly TurnedBack[] {
   const list = (answer as { waiting?: unknown } | null)?.waiting;
   if (!Array.isArray(list)) return [];
-  return list.map((w: { name?: unknown; hostname?: unknown } | null) => {
+  return list.map((w: { name?: unknown; hostname?: unknown; why?: unknown } | null) => {
     const [name, host] = [String(w?.name ?? ''), String(w?.hostname ?? '')];
-    return host === '' || host === name ? name : `${name} (${host})`;
+    return { who: host === '' || host === name ? name : `${name} (${host})`, why: String(w?.why ?? '') };
   });
+}
+
+function Notices({ waiting }: { readonly waiting: readonly TurnedBack[] }) {
+  const patient = waiting.filter(({ why }) => why === '');
+  return (
+    <>
+      {patient.length > 0 ? (
+        <Note kind="warn">
+          The limit of {count(bucket.value?.maxServers ?? 0)} linked servers is reached. Waiting for a place:{' '}
+          <b data-test="waiting">{patient.map(({ who }) => who).join(', ')}</b>. Delete a server here, or raise the
+          limit under General.
+        </Note>
+      ) : null}
+      {waiting
+        .filter(({ why }) => why !== '')
+        .map(({ who, why }) => (
+          <Note key={who} kind="bad">
+            <b data-test="refused">{who}</b> was refused: {why}
+          </Note>
+        ))}
+    </>
+  );
 }
 
 export function ServerBox() {
   const id = bucketId.value;
   const [known, setKnown] = useState<readonly Known[] | null>(null);
-  const [waiting, setWaiting] = useState<readonly string[]>([]);
+  const [waiting, setWaiting] = useState<readonly TurnedBack[]>([]);
   const [problem, setProblem] = useState('');
   const [filter, setFilter] = useState('');
   const [offlineOnly, setOfflineOnly] = useState(false);
@@ -115,24 +144,22 @@ export function ServerBox() {
 
   if (known.length === 0) {
     return (
-      <div class="empty">
-        <Icon name="server" />
-        <h2>No server was ever linked</h2>
-        <Button kind="primary" icon="plus" onClick={() => (connectOpen.value = true)}>
-          Connect a server
-        </Button>
-      </div>
+      <>
+        <Notices waiting={waiting} />
+        <div class="empty">
+          <Icon name="server" />
+          <h2>No server was ever linked</h2>
+          <Button kind="primary" icon="plus" onClick={() => (connectOpen.value = true)}>
+            Connect a server
+          </Button>
+        </div>
+      </>
     );
   }
 
   return (
     <section aria-label="Every server ever linked">
-      {waiting.length > 0 ? (
-        <Note kind="warn">
-          The limit of {count(bucket.value?.maxServers ?? 0)} linked servers is reached. Waiting for a place:{' '}
-          <b data-test="waiting">{waiting.join(', ')}</b>. Delete a server here, or raise the limit under General.
-        </Note>
-      ) : null}
+      <Notices waiting={waiting} />
       <div class="boxtools">
         <Search value={filter} label="Filter servers" onInput={setFilter} />
         <label class="check inline">

@@ -213,7 +213,13 @@ async fn greet(
         let _ = state
             .live
             .bucket(visitor.bucket.id)
-            .refused(state.now_ms(), hello.machine.to_string(), facts, message.clone())
+            .refused(
+                state.now_ms(),
+                hello.machine.to_string(),
+                name(&hello),
+                facts,
+                message.clone(),
+            )
             .await;
         return Err(Ending::Refused(RefuseCode::Versions, message));
     }

@@ -71,12 +71,17 @@ fn s42_a_server_that_is_refused_shows_why() {
         node_version: Some("0.10.48".into()),
         ..ServerFacts::default()
     };
-    bucket.refused(START + 5, "m0", facts.clone(), "too old");
-    bucket.refused(START + 5, "nobody", facts, "too old");
+    bucket.refused(START + 5, "m0", "web", facts.clone(), "too old");
+    bucket.refused(START + 5, "nobody", "new", facts, "too old");
     let shown = bucket.describe(START + 6);
     assert_eq!(shown.as_array().unwrap().len(), 1);
     assert_eq!(shown[0]["failure"]["text"], "too old");
     assert_eq!(shown[0]["versions"]["node"], "0.10.48");
+    let waiting = bucket.waiting();
+    assert_eq!(
+        (&waiting[0]["name"], &waiting[0]["why"]),
+        (&json!("new"), &json!("too old"))
+    );
 }
 
 #[test]
