@@ -120,6 +120,15 @@ need_chromium() {
     chromium_present || lacking "Chromium (the browser tests drive it)" "apt-get install chromium"
 }
 
+# What some tests want and other systems than Debian may not have: without it these tests are left out.
+want_for_tests() {
+    have apt-get || return 0
+    # A kernel as a program: limits by cgroup v2 are tried in it.
+    have linux.uml || [ "$(uname -m)" != x86_64 ] || system user-mode-linux || true
+    # For deploy. Where services are started as they are installed, an sshd would listen to the world: that is nobody's wish here.
+    [ -x /usr/sbin/sshd ] || [ -d /run/systemd/system ] || system openssh-server openssh-client || true
+}
+
 # cargo_tool NAME: a cargo subcommand, installed from its own source when it is not there.
 cargo_tool() {
     have "cargo-$1" && return
@@ -135,6 +144,7 @@ case $GOAL in run | test | bench) need_python ;; esac
 case $GOAL in test)
     need_chromium
     need_strace
+    want_for_tests
     ;;
 esac
 if [ -z "$missing" ]; then

@@ -21,6 +21,19 @@ pub(crate) struct Process {
     pub(crate) readiness: Option<String>,
     /// What its health check says, if it has one.
     pub(crate) health: Option<Health>,
+    /// What became of its limits, if it has some.
+    pub(crate) limits: Option<Held>,
+}
+
+/// What became of limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct Held {
+    /// The cgroup that holds them.
+    #[serde(default)]
+    pub(crate) cgroup: Option<String>,
+    /// Why some or all do not hold.
+    #[serde(default)]
+    pub(crate) trouble: Option<String>,
 }
 
 /// What a health check says.
@@ -109,7 +122,7 @@ impl<'de> Visitor<'de> for ProcessSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut pid, mut name, mut pm_id, mut monit, mut env) =
             (Value::Null, Value::Null, Value::Null, Value::Null, Object::new());
-        let (mut readiness, mut health) = (Value::Null, Value::Null);
+        let (mut readiness, mut health, mut limits) = (Value::Null, Value::Null, Value::Null);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "pid" => pid = map.next_value()?,
@@ -118,6 +131,7 @@ impl<'de> Visitor<'de> for ProcessSeed<'_> {
                 "monit" => monit = map.next_value()?,
                 "readiness" => readiness = map.next_value()?,
                 "health" => health = map.next_value()?,
+                "limits" => limits = map.next_value()?,
                 "pm2_env" => env = map.next_value_seed(EnvSeed(self.0))?,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -141,6 +155,7 @@ impl<'de> Visitor<'de> for ProcessSeed<'_> {
             env: Pm2Env::from(env),
             readiness: readiness.as_str().map(str::to_owned),
             health: serde_json::from_value(health).ok(),
+            limits: serde_json::from_value(limits).ok(),
         }))
     }
 }
@@ -219,6 +234,7 @@ pub(crate) fn sample(pm_id: u32, name: &str, env: Value) -> Process {
         env: Pm2Env::from(env),
         readiness: None,
         health: None,
+        limits: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the daemon holds of a process besides the supervisor's state: its entry, its usage, the handles of its lives.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use keeper::protocol::ChildFds;
 use os::proc::Sample;
@@ -27,6 +28,8 @@ pub(crate) struct App {
     pub(crate) usage: Usage,
     /// What was wrong when its health was looked at last.
     pub(crate) ailment: Option<String>,
+    /// Why its limits do not hold, or not all of them.
+    pub(crate) limits_trouble: Option<String>,
     /// Its ends that nobody asked for.
     pub(crate) ends: Ends,
 }
@@ -100,6 +103,8 @@ pub(crate) struct Life {
     pub(crate) start_ticks: u64,
     /// Its standard input.
     pub(crate) stdin: Option<StdinHandle>,
+    /// The cgroup that holds its limits.
+    pub(crate) cgroup: Option<PathBuf>,
     /// Its IPC channel.
     pub(crate) channel: Option<ChildChannel>,
     /// Descendants that were signalled in this life and may still run.
@@ -139,6 +144,7 @@ impl App {
             former_env: None,
             usage: Usage::default(),
             ailment: None,
+            limits_trouble: None,
             ends: Ends::new(),
         }
     }

@@ -30,6 +30,7 @@ use crate::jobs::Jobs;
 use crate::journal::{Journal, Level};
 use crate::keeper_link::KeeperLink;
 use crate::ledger::Ledger;
+use crate::limits::Cgroups;
 use crate::owner::Daemon;
 use crate::preload::Preload;
 use crate::pump::{LogPump, PumpNews};
@@ -154,6 +155,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         ledger,
         cluster: Cluster::new(),
         app_sockets: AppSockets::default(),
+        cgroups: Cgroups::default(),
         respawn: options.respawn,
         pump: log_pump,
         rules: LogRules::default(),
@@ -337,6 +339,7 @@ impl Daemon {
         for (incarnation, exit) in exits {
             self.on_exited(incarnation, &exit);
         }
+        self.cgroups.sweep(&self.home.root);
     }
 
     /// The keeper has gone: start another one, and give it everything.

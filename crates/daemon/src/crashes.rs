@@ -211,7 +211,7 @@ impl Daemon {
         ended: Ended,
         by_sigkill: bool,
     ) -> Option<Draft> {
-        let oom = if by_sigkill {
+        let mut oom = if by_sigkill {
             self.new_oom_kills()
         } else {
             Oom {
@@ -219,6 +219,18 @@ impl Daemon {
                 evidence: Vec::new(),
             }
         };
+        // Its own cgroup has counted nothing but this life.
+        let own = self.lives.get(&incarnation).and_then(|life| life.cgroup.as_ref());
+        if let Some(cgroup) = own
+            && let Some(kills) = os::oom::killed_in(cgroup).filter(|kills| *kills > 0)
+        {
+            // Where it was a child of it that was killed, that is a fact worth telling and no proof of this end.
+            if by_sigkill {
+                oom.killed = Some(true);
+            }
+            oom.evidence
+                .push(format!("oom_kill of {} is {kills}", cgroup.display()));
+        }
         let (life, app) = (self.lives.get(&incarnation)?, self.apps.get(&id)?);
         let env = &app.env;
         let now = clock::now();

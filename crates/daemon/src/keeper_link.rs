@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use keeper::client::{ClientError, Keeper};
-use keeper::protocol::{Event, Request};
+use keeper::protocol::{Event, KNOWS_CGROUPS, PROTOCOL_VERSION, Request};
 use tokio::io::unix::AsyncFd;
 
 use crate::watched::watched;
@@ -18,17 +18,36 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) struct KeeperLink {
     keeper: Keeper,
     ready: AsyncFd<OwnedFd>,
+    /// What the keeper speaks. Until it says so it is taken for one of this release.
+    protocol: u32,
 }
 
 impl KeeperLink {
     /// Take the connection over. Must be called inside the runtime.
     pub(crate) fn new(keeper: Keeper) -> io::Result<Self> {
         let ready = watched(keeper.as_fd().try_clone_to_owned()?)?;
-        Ok(Self { keeper, ready })
+        Ok(Self {
+            keeper,
+            ready,
+            protocol: PROTOCOL_VERSION,
+        })
     }
 
     /// The next event. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Event, ClientError> {
+        let event = self.receive().await?;
+        if let Event::Welcome { protocol, .. } = event {
+            self.protocol = protocol;
+        }
+        Ok(event)
+    }
+
+    /// Whether a child can be started in a cgroup.
+    pub(crate) fn knows_cgroups(&self) -> bool {
+        self.protocol >= KNOWS_CGROUPS
+    }
+
+    async fn receive(&mut self) -> Result<Event, ClientError> {
         loop {
             if self.keeper.wants_write() {
                 tokio::select! {

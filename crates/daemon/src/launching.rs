@@ -73,7 +73,7 @@ impl Daemon {
             .app_sockets
             .give(&group_of(&app.env), &app.env, &mut self.keeper);
         let spec = given.and_then(|given| Ok((spec_of(&app.env, parts, &given)?, given.fds)));
-        let (spec, sockets) = match spec {
+        let (mut spec, mut sockets) = match spec {
             Ok(spec) => spec,
             Err(reason) => {
                 self.complain(&format!("App [{label}] can't be started: {reason}"));
@@ -84,6 +84,10 @@ impl Daemon {
                 });
             }
         };
+        if let Some(door) = self.cgroup_for(id, incarnation) {
+            spec.in_cgroup = true;
+            sockets.push(door);
+        }
         self.say(Level::Log, &format!("App [{label}] starting in -{mode} mode-"));
         let request = Request::Spawn {
             key: key_of(incarnation),
@@ -269,6 +273,7 @@ impl Daemon {
             pid: child.pid,
             start_ticks: child.start_ticks,
             stdin,
+            cgroup: self.cgroup_of_life(id, incarnation),
             channel,
             tree: Vec::new(),
             exited: false,
@@ -294,7 +299,9 @@ impl Daemon {
             .is_some_and(|life| life.exited && life.open_streams == 0 && life.channel.is_none());
         if over {
             self.write_crash(incarnation);
-            self.lives.remove(&incarnation);
+            if let Some(cgroup) = self.lives.remove(&incarnation).and_then(|life| life.cgroup) {
+                self.cgroups.remove(cgroup);
+            }
             let forgotten = self
                 .keeper
                 .send(&Request::Forget {
@@ -348,6 +355,7 @@ fn spec_of(env: &Pm2Env, parts: WorkerParts, given: &Given) -> Result<SpawnSpec,
         program,
         stdin_pipe: true,
         ipc: IpcPlace::Last,
+        in_cgroup: false,
     })
 }
 

@@ -35,6 +35,7 @@ mod keeper_link;
 mod keeper_news;
 mod launching;
 mod ledger;
+mod limits;
 mod lines;
 mod methods;
 mod observation;

@@ -34,6 +34,7 @@ use crate::jobs::{JobId, Jobs};
 use crate::journal::{Journal, Level};
 use crate::keeper_link::KeeperLink;
 use crate::ledger::Ledger;
+use crate::limits::Cgroups;
 use crate::methods;
 use crate::preload::Preload;
 use crate::profile::Profile;
@@ -63,6 +64,7 @@ pub(crate) struct Daemon {
     pub(crate) ledger: Ledger,
     pub(crate) cluster: Cluster,
     pub(crate) app_sockets: AppSockets,
+    pub(crate) cgroups: Cgroups,
     pub(crate) preload: Preload,
     pub(crate) respawn: Respawn,
     pub(crate) pump: LogPump,

@@ -472,6 +472,7 @@ fn write_spec(w: &mut Writer, spec: &SpawnSpec) {
         IpcPlace::First => 1,
         IpcPlace::Last => 2,
     });
+    w.u32(u32::from(spec.in_cgroup));
 }
 
 fn read_spec(r: &mut Reader<'_>) -> Result<SpawnSpec, Malformed> {
@@ -494,6 +495,8 @@ fn read_spec(r: &mut Reader<'_>) -> Result<SpawnSpec, Malformed> {
         2 => IpcPlace::Last,
         _ => return Err(Malformed("no such place for an IPC channel")),
     };
+    // A daemon of an older release says nothing more.
+    let in_cgroup = !r.rest.is_empty() && r.flag()?;
     Ok(SpawnSpec {
         program: Program {
             exec,
@@ -505,6 +508,7 @@ fn read_spec(r: &mut Reader<'_>) -> Result<SpawnSpec, Malformed> {
         },
         stdin_pipe,
         ipc,
+        in_cgroup,
     })
 }
 

@@ -12,7 +12,9 @@ use os::spawn::{Program, Step};
 use os::wait::{Exit, Usage};
 
 /// Spoken by this version.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
+/// From this version on a keeper knows [`SpawnSpec::in_cgroup`].
+pub const KNOWS_CGROUPS: u32 = 2;
 /// Names in the store are at most this long, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 /// Descriptors under one name, and extra ones for a child, are at most so many.
@@ -41,6 +43,8 @@ pub struct SpawnSpec {
     pub stdin_pipe: bool,
     /// The IPC channel.
     pub ipc: IpcPlace,
+    /// The last of the extra descriptors is no descriptor of the child, but the `cgroup.procs` that it enters.
+    pub in_cgroup: bool,
 }
 
 /// One descriptor of a child that the keeper can let go ([`Request::Release`]).

@@ -69,6 +69,38 @@ fn stdin_the_channel_and_extra_descriptors_are_where_they_should_be() {
 }
 
 #[test]
+fn a_child_writes_itself_into_its_cgroup_before_it_is_anything() {
+    let house = House::new();
+    let mut seat = house.seat();
+    seat.everything();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cgroup.procs");
+    std::fs::write(&path, "").unwrap();
+    let door = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    // By the time that the program runs, it is in; and it has not got the descriptor.
+    let mut spec = script(&format!("cat {}; ls /proc/self/fd | wc -l", path.display()));
+    spec.in_cgroup = true;
+    seat.send(&Request::Spawn {
+        key: 1,
+        spec: &spec,
+        extra: &[door.as_fd()],
+    });
+    let info = seat.spawned(1);
+    seat.exit_of(1);
+    // 0 stands for whoever writes; three streams, and the folder that is listed.
+    assert_eq!(read_to_end(info.fds.stdout.unwrap()), "04\n");
+    let shut = std::fs::File::open(&path).unwrap();
+    for (extra, step, errno) in [(&[shut.as_fd()][..], Step::Cgroup, 9), (&[], Step::Prepare, 9)] {
+        seat.send(&Request::Spawn {
+            key: 2,
+            spec: &spec,
+            extra,
+        });
+        assert_eq!(seat.failure(), (2, step, errno));
+    }
+}
+
+#[test]
 fn a_failed_start_names_its_step_and_leaves_the_key_free() {
     let house = House::new();
     let mut seat = house.seat();

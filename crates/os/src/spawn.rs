@@ -59,6 +59,8 @@ pub enum Step {
     Exec = 6,
     /// Making pipes or sockets for it (done by the keeper).
     Channels = 7,
+    /// Entering its cgroup.
+    Cgroup = 8,
 }
 
 impl Step {
@@ -73,6 +75,7 @@ impl Step {
             5 => Self::Identity,
             6 => Self::Exec,
             7 => Self::Channels,
+            8 => Self::Cgroup,
             _ => return None,
         })
     }
@@ -88,6 +91,7 @@ impl Step {
             Self::Identity => "changing to its user",
             Self::Exec => "running the program",
             Self::Channels => "making its pipes",
+            Self::Cgroup => "entering its cgroup",
         }
     }
 }
@@ -121,8 +125,21 @@ const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 /// # Errors
 /// The step and the kernel's error, after the failed child was reaped.
 pub fn spawn(program: &Program, fds: &[BorrowedFd<'_>]) -> Result<Child, SpawnError> {
+    spawn_into(program, fds, None)
+}
+
+/// The same, in the cgroup whose `cgroup.procs` is open for writing as `cgroup`: the child is in it before it is anything.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_into(
+    program: &Program,
+    fds: &[BorrowedFd<'_>],
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Child, SpawnError> {
     let at = |step| move |source| SpawnError { step, source };
     let mut plan = Plan::new(program, fds).map_err(at(Step::Prepare))?;
+    plan.cgroup = cgroup.map(|fd| fd.as_raw_fd());
     let mut stack = vec![0_u8; STACK_BYTES];
     let mut pidfd: libc::c_int = -1;
 
@@ -193,6 +210,7 @@ struct Plan {
     identity: Option<Identity>,
     /// Source descriptors; replaced in the child by duplicates above all targets.
     fds: Vec<libc::c_int>,
+    cgroup: Option<libc::c_int>,
     /// Written by the child on failure; 0 while all is well.
     step: u32,
     errno: libc::c_int,
@@ -255,6 +273,7 @@ impl Plan {
             cwd,
             identity: program.identity.clone(),
             fds: fds.iter().map(AsRawFd::as_raw_fd).collect(),
+            cgroup: None,
             step: 0,
             errno: 0,
             _owned: owned,
@@ -342,6 +361,12 @@ unsafe fn set_up_and_exec(plan: &mut Plan) -> (Step, libc::c_int) {
         }
         libc::setsid();
 
+        // Before descriptors move: it is closed with the others. 0 is whoever writes.
+        if let Some(cgroup) = plan.cgroup
+            && libc::write(cgroup, c"0".as_ptr().cast(), 1) < 0
+        {
+            return (Step::Cgroup, errno());
+        }
         // First above all targets, then down into place: no order of sources can clobber another one.
         let floor = plan.fds.len() as libc::c_int;
         for fd in &mut plan.fds {

@@ -19,6 +19,7 @@ pub mod health;
 pub mod home;
 pub mod inspect;
 pub mod js;
+pub mod limits;
 pub mod listen_sockets;
 pub mod log_rotation;
 pub mod module_conf;

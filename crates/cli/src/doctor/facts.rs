@@ -70,6 +70,8 @@ pub(crate) struct Apps {
     pub(crate) names: Vec<String>,
     pub(crate) errored: Vec<String>,
     pub(crate) restarts: Vec<(String, u64)>,
+    /// Apps whose limits do not hold, and why.
+    pub(crate) unlimited: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -197,6 +199,10 @@ fn ask(client: &mut Client) -> Result<(String, Apps), Failure> {
             restarts: list
                 .iter()
                 .map(|p| (p.name.clone(), u64::from(p.env.restarts())))
+                .collect(),
+            unlimited: list
+                .iter()
+                .filter_map(|p| Some((p.name.clone(), p.limits.as_ref()?.trouble.clone()?)))
                 .collect(),
         },
     ))

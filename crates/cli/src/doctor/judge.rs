@@ -236,6 +236,20 @@ fn apps_of(apps: &Apps, program: &str, out: &mut Vec<Finding>) {
             format!("{program} describe {name}; {program} reset {name} sets the count to 0"),
         );
     }
+    if let Some((name, trouble)) = apps.unlimited.first() {
+        let more = match apps.unlimited.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        warn(
+            out,
+            "limits",
+            format!("{name}{more}: {trouble}"),
+            format!(
+                "start the daemon where cgroup v2 is delegated to it ({program} startup writes such a unit), or take the limits out"
+            ),
+        );
+    }
     if apps.errored.is_empty() {
         let n = apps.names.len();
         well(
@@ -356,6 +370,7 @@ mod tests {
                 names: vec!["api".into(), "worker".into()],
                 errored: Vec::new(),
                 restarts: vec![("api".into(), 3)],
+                unlimited: Vec::new(),
             }),
             files: Files {
                 dump: Some(Ok(vec!["worker".into(), "api".into()])),

@@ -2,7 +2,7 @@
 
 use super::list::{status, uptime};
 use super::{Cell, Table};
-use crate::process::{Health, Process};
+use crate::process::{Health, Held, Process};
 use crate::style::Brush;
 use pm2::env::MetricReport;
 use pm2::js::to_text;
@@ -113,6 +113,21 @@ fn health_cell(health: &Health) -> Cell {
     }
 }
 
+/// The limits as they were written, and whether they hold.
+fn limits_cell(p: &Process, held: &Held) -> Cell {
+    let written = p.env.get("limits").and_then(|limits| limits.as_object());
+    let written: Vec<String> = written
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key} {}", plain(value)))
+        .collect();
+    let written = written.join(", ");
+    match &held.trouble {
+        Some(trouble) => Cell::painted(format!("{written}; not held: {trouble}"), Brush::red),
+        None => written.into(),
+    }
+}
+
 fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
     let text = |key: &str| p.env.get(key).map_or_else(|| "N/A".to_owned(), plain);
     let list = |key: &str| match p.env.list(key) {
@@ -138,6 +153,12 @@ fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
     }
     if let Some(limit) = p.env.int("max_memory_restart") {
         rows.push(("max memory restart", limit.to_string().into()));
+    }
+    if let Some(held) = &p.limits {
+        rows.push(("limits", limits_cell(p, held)));
+        if let Some(cgroup) = &held.cgroup {
+            rows.push(("cgroup", cgroup.as_str().into()));
+        }
     }
     rows.push(("script path", text("pm_exec_path").into()));
     rows.push(("script args", list("args").into()));

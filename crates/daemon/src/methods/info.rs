@@ -24,6 +24,7 @@ pub(super) fn monitor_data(daemon: &mut Daemon, args: &Args, responder: Responde
                 element.readiness = daemon.sup.readiness(*id, now).map(pm2::env::readiness_text);
             }
             element.health = daemon.shown_health(*id);
+            element.limits = daemon.shown_limits(*id);
             element
         })
         .collect();

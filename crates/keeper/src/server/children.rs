@@ -39,6 +39,11 @@ impl Server {
         if extra.len() > MAX_FDS {
             return Err((Step::Prepare, Errno::TOOBIG.into()));
         }
+        let (extra, cgroup) = match extra.split_last() {
+            Some((cgroup, extra)) if spec.in_cgroup => (extra, Some(cgroup.as_fd())),
+            None if spec.in_cgroup => return Err((Step::Prepare, Errno::BADF.into())),
+            _ => (extra, None),
+        };
         let ends = Ends::new(spec).map_err(|error| (Step::Channels, error))?;
         let mut fds = vec![
             ends.stdin.as_ref().map_or(self.null.as_fd(), AsFd::as_fd),
@@ -54,7 +59,8 @@ impl Server {
             fds.extend(ipc);
         }
         let spawned_at_ms = now_ms();
-        let child = os::spawn::spawn(&spec.program, &fds).map_err(|error| (error.step, error.source))?;
+        let child =
+            os::spawn::spawn_into(&spec.program, &fds, cgroup).map_err(|error| (error.step, error.source))?;
         let start_ticks = self
             .sampler
             .sample(child.pid)

@@ -14,7 +14,7 @@ mod watch;
 
 pub use policy::PolicyDefaults;
 pub use prepare::{Entry, PrepareError, PrepareFacts, duplicate, prepare, suffix_log_path, suffix_pid_path};
-pub use render::{HealthShown, ListElement, Monit};
+pub use render::{HealthShown, LimitsShown, ListElement, Monit};
 pub use reports::{ActionReport, MetricReport};
 pub use watch::{WatchTiming, WatchedFiles};
 

@@ -3,6 +3,7 @@
 use super::{ExecMode, Pm2Env, status_text};
 use crate::health::HealthCheck;
 use crate::js;
+use crate::limits::Limits;
 use serde_json::Value;
 use std::time::Duration;
 use supervisor::{Policy, View};
@@ -94,6 +95,12 @@ impl Pm2Env {
     pub fn health(&self) -> Option<HealthCheck> {
         let text = self.get("health")?.as_object()?;
         HealthCheck::parse(text).ok()
+    }
+
+    /// What each process of it may take. What can't be read (another client may have sent it) is no limit.
+    pub fn limits(&self) -> Option<Limits> {
+        let text = self.get("limits")?.as_object()?;
+        Limits::parse(text).ok()
     }
 
     /// Takes over what the supervisor shows of the process.

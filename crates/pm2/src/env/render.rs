@@ -31,6 +31,9 @@ pub struct ListElement<'a> {
     /// Ours: what its health check says, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthShown<'a>>,
+    /// Ours: whether its limits hold, if it has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsShown<'a>>,
 }
 
 /// What is shown of a health check.
@@ -45,6 +48,17 @@ pub struct HealthShown<'a> {
     pub reason: Option<&'a str>,
 }
 
+/// What is shown of limits.
+#[derive(Clone, Debug, Serialize)]
+pub struct LimitsShown<'a> {
+    /// The cgroup that it runs in, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<&'a str>,
+    /// Why some or all do not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<&'a str>,
+}
+
 impl Pm2Env {
     /// The element of this process; `monit` belongs in `getMonitorData` only.
     pub fn list_element(&self, pid: u32, monit: Option<Monit>) -> ListElement<'_> {
@@ -56,6 +70,7 @@ impl Pm2Env {
             monit,
             readiness: None,
             health: None,
+            limits: None,
         }
     }
 }

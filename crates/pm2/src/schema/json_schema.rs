@@ -19,6 +19,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "depends_on",
         "names of apps that have to be ready before it starts",
     ),
+    (
+        "limits",
+        "what each process may take, held by the kernel: { memory_max, memory_high, cpu_max, cpu_weight, pids_max }",
+    ),
     ("namespace", "group name, usable as a target"),
     ("cwd", "folder to run in; the other paths start from it"),
     ("args", "arguments of the script"),

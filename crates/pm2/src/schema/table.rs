@@ -52,6 +52,8 @@ pub enum Rule {
     ExecMode,
     /// A health check.
     Health,
+    /// Limits that the kernel holds.
+    Limits,
 }
 
 /// A value that is filled in when nothing was said.
@@ -204,6 +206,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     // Ours, behind all of PM2's.
     attr("health", "", &[Object]).rule(Rule::Health),
     attr("depends_on", "", &[Array, Text]),
+    attr("limits", "", &[Object]).rule(Rule::Limits),
 ];
 
 /// The attribute of this exact name, camelCase name or alias.

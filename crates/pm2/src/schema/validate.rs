@@ -114,6 +114,13 @@ fn accept(attribute: &Attribute, value: &Value) -> Result<Value, String> {
             }
             Ok(value)
         }
+        Rule::Limits => {
+            let limits = value.as_object().map(crate::limits::Limits::parse);
+            if let Some(Err(reason)) = limits {
+                return Err(format!("Verify \"{name}\" failed: {reason}"));
+            }
+            Ok(value)
+        }
         Rule::ExecMode => match value.as_str() {
             Some("fork" | "fork_mode" | "cluster" | "cluster_mode") => Ok(value),
             _ => Err("it should be \"cluster\"(\"cluster_mode\") or \"fork\"(\"fork_mode\") only"),
