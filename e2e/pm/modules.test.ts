@@ -1,10 +1,10 @@
 // Modules: packages that run beside the apps.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
-import { apps, onlyOurs } from '../lib/under-test.ts';
+import { apps, onlyOurs, underTest } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 let pm: Manager;
@@ -37,6 +37,7 @@ function packed(name: string, version: string, script?: string): string {
   return path.join(pm.dir, String(file));
 }
 
+const asRoot = test.runIf(underTest === 'ours' && process.getuid?.() === 0);
 const conf = () => JSON.parse(pm.file('module_conf.json'));
 const names = async () => (await pm.list()).map((entry) => entry.name);
 const output = (text: string) =>
@@ -198,4 +199,67 @@ onlyOurs('a broken module_conf.json is told and kept', async () => {
   expect(code).toBe(1);
   expect(stderr).toContain('module_conf.json');
   expect(readFileSync(file, 'utf8')).toBe('{ oops');
+});
+
+test('what is configured of a module is among its options, and so is what is set later', async () => {
+  await pm.ok('install', packed('e2e-mod', '1.2.3'));
+  const options = (check: (options: Record<string, unknown>) => unknown) =>
+    until('its options are told', async () => {
+      const { axm_options } = (await pm.app('e2e-mod')).pm2_env;
+      return check(axm_options) && axm_options;
+    });
+  const first = await options(({ module_conf }) => module_conf);
+  expect(first).toMatchObject({
+    module_name: 'e2e-mod',
+    alpha: 1,
+    beta: { x: 1 },
+    module_conf: { alpha: 1, beta: { x: 1 } },
+    apm: { type: 'node' },
+  });
+  await pm.ok('set', 'e2e-mod:alpha', '5');
+  await pm.ok('set', 'e2e-mod:probes', 'true');
+  await pm.ok('set', 'e2e-mod:password', 'other');
+  const then = await options(
+    ({ alpha, module_conf, probes }) => alpha === 5 && probes === true && module_conf,
+  );
+  // Text that is a number is told as one; what a dashboard must not show is not told.
+  expect(then.module_conf).toMatchObject({ alpha: 5, password: 'Password hidden' });
+  expect(then.module_conf).not.toHaveProperty('probes');
+});
+
+test('install takes a module from a git repository', async () => {
+  const dir = folder('e2e-mod', '3.1.4');
+  const someone = ['-c', 'user.name=a', '-c', 'user.email=a@b', '-c', 'init.defaultBranch=main'];
+  const git = (...args: string[]) =>
+    execFileSync('git', [...someone, ...args], { cwd: dir, stdio: 'ignore' });
+  git('init');
+  git('add', '-A');
+  git('commit', '-m', 'a module');
+  const bare = path.join(pm.dir, 'e2e-mod.git');
+  git('clone', '--bare', '.', bare);
+  await pm.ok('install', `git+file://${bare}`);
+  const entry = await pm.status('e2e-mod', 'online');
+  expect(entry.pm2_env).toMatchObject({ version: '3.1.4', pmx_module: true });
+  await output('module 1 {"x":1}');
+});
+
+// The original hands the name on as it is, which its Node refuses: "must be int32".
+asRoot("a module runs as the user that install names, and so does the next daemon's", async () => {
+  const dir = folder(
+    'e2e-mod',
+    '1.0.0',
+    `console.log('WHO', process.getuid(), process.getgid()); setInterval(() => {}, 1000);`,
+  );
+  const file = execFileSync('npm', ['pack', '--silent', '--pack-destination', pm.dir], { cwd: dir })
+    .toString()
+    .trim();
+  // The folders of a home are for its owner; this one is for the module's user too.
+  chmodSync(pm.dir, 0o755);
+  await pm.ok('install', path.join(pm.dir, file), '--uid', 'nobody', '--gid', 'daemon');
+  await output('WHO 65534 1');
+  expect(conf()['module-db-v2']['e2e-mod']).toEqual({ uid: 'nobody', gid: 'daemon' });
+  await pm.ok('kill');
+  await pm.ok('flush');
+  await pm.status('e2e-mod', 'online');
+  await until('it says so again', () => pm.file('logs/e2e-mod-out.log').match(/WHO 65534 1/g)?.length);
 });

@@ -85,9 +85,9 @@ pub(crate) fn can_preload(env: &Pm2Env) -> bool {
     program.is_some_and(|name| name.starts_with("node")) && env.text(SWITCH) != Some("off") && may_read
 }
 
-/// Modules bring a library of their own.
+/// A module that brings a library of its own has the last word: the script stands aside for it.
 fn wants_monitor(env: &Pm2Env) -> bool {
-    can_preload(env) && env.flag("pmx") != Some(false) && !env.is_module()
+    can_preload(env) && env.flag("pmx") != Some(false)
 }
 
 #[cfg(test)]
@@ -115,12 +115,12 @@ mod tests {
             assert!(!can_preload(&env(other)));
         }
         assert!(wants_monitor(&env(json!({ "exec_interpreter": "node" }))));
-        for other in [
-            json!({ "exec_interpreter": "node", "pmx": false }),
-            json!({ "exec_interpreter": "node", "pmx_module": true }),
-        ] {
-            assert!(!wants_monitor(&env(other)));
-        }
+        assert!(wants_monitor(&env(
+            json!({ "exec_interpreter": "node", "pmx_module": true })
+        )));
+        assert!(!wants_monitor(&env(
+            json!({ "exec_interpreter": "node", "pmx": false })
+        )));
     }
 
     #[test]

@@ -45,7 +45,8 @@ if (mark && process.connected) {
 // ---- what there is
 
 function introduce() {
-  send('axm:option:configuration', {
+  const name = process.env.name || 'outside-pm2';
+  const options = {
     error: true,
     heapdump: true,
     'feature.profiler.heapsnapshot': true,
@@ -59,9 +60,45 @@ function introduce() {
     tracing: { enabled: false, outbound: false },
     module_conf: {},
     apm: { type: 'node', version: 'pilothouse' },
-    module_name: process.env.name || 'outside-pm2',
+    module_name: name,
     module_version: process.env.version || 'N/A',
-  });
+  };
+  configure(options, process.env[name]);
+  send('axm:option:configuration', options);
+}
+
+/**
+ * Puts what was set for the app or module (JSON in the variable of its name; of a module, what its package says by `config` too) among
+ * the options: each at the top, and all of it as `module_conf`, where passwords and probes are not shown.
+ */
+function configure(options, stored) {
+  if (!stored) return;
+  let since;
+  try {
+    since = cast(JSON.parse(stored));
+  } catch {
+    return; // a variable of the app's own
+  }
+  if (since === null || typeof since !== 'object' || Array.isArray(since)) return;
+  Object.assign(options, since);
+  options.module_conf = { ...since };
+  delete options.module_conf.probes;
+  for (const key of ['password', 'passwd']) {
+    const secret = options.module_conf[key];
+    if (secret !== undefined && secret !== '') options.module_conf[key] = 'Password hidden';
+  }
+}
+
+/** What is stored is text; numbers, true, false and null are told as such. */
+function cast(value) {
+  if (Array.isArray(value)) return value.map(cast);
+  if (value !== null && typeof value === 'object') {
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, cast(inner)]));
+  }
+  if (typeof value !== 'string') return value;
+  const words = { true: true, false: false, null: null };
+  if (Object.hasOwn(words, value)) return words[value];
+  return Number.isNaN(Number(value)) ? value : Number(value);
 }
 
 /**
