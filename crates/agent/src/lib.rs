@@ -6,6 +6,7 @@
 //! * [`config`] reads and writes `agent.json5` as PM2 users know it; [`identity`] keeps who this server is.
 //! * [`checkup`] goes the way to the hub step by step and says what to mend; [`neighbours`] finds other homes of this host.
 //! * [`start`] runs it all on a thread of its own and gives a [`Handle`], which never blocks, and [`Requests`].
+//! * [`ask`] is one request to the hub's API, for the command line.
 //!
 //! It is handed plain observations and hands out plain requests. It never opens a listening socket, never talks to
 //! anything but the one configured hub, never sends an environment variable, never writes a secret to a log, and never
@@ -35,6 +36,6 @@ pub use api::{
 };
 pub use info::{LinkInfo, LinkStatus};
 pub use inspect::Sent;
-pub use run::start;
+pub use run::{Ask, AskError, ask, start};
 pub use wire::action::{Action, ActionError, ActionErrorCode, Custom, Scale, Target, Verb};
 pub use wire::telemetry;

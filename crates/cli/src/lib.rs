@@ -19,6 +19,7 @@ mod home;
 mod module_conf;
 mod modules;
 mod process;
+mod prompt;
 mod render;
 mod start;
 mod startup;
@@ -77,6 +78,29 @@ pub trait LinkStore {
     /// # Errors
     /// The file can't be written.
     fn undo(&self, home: &Path) -> Result<(), String>;
+    /// Asks a hub's API at its root address, and waits for the answer: the HTTP status, and the body as JSON.
+    ///
+    /// # Errors
+    /// The hub was not reached.
+    fn ask_hub(&self, root: &str, asked: &HubAsked<'_>) -> Result<(u16, serde_json::Value), String>;
+    /// The address of a hub in full, if it can be one.
+    ///
+    /// # Errors
+    /// Why not.
+    fn hub_root(&self, typed: &str) -> Result<String, String>;
+}
+
+/// A request to a hub's API.
+#[derive(Clone, Copy, Debug)]
+pub struct HubAsked<'a> {
+    /// `GET`, `POST` …
+    pub method: &'a str,
+    /// From the slash on.
+    pub path: &'a str,
+    /// The access token, where one is needed.
+    pub token: Option<&'a str>,
+    /// Sent as JSON; `Null` sends nothing.
+    pub body: &'a serde_json::Value,
 }
 
 /// What was typed behind `link`.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use agent::checkup::{self, Patient};
 use agent::config::{self, AgentFile, LinkArgs, Resolved};
 use agent::{identity, neighbours};
-use cli::{Finding, LinkChoice, LinkStore, LinkTyped, State};
+use cli::{Finding, HubAsked, LinkChoice, LinkStore, LinkTyped, State};
+use serde_json::Value;
 
 /// Remembers what was stored before, to put it back when the hub refuses.
 #[derive(Default)]
@@ -79,6 +80,21 @@ impl LinkStore for Links {
             None => config::delete(home),
         }
         .map_err(text)
+    }
+
+    fn ask_hub(&self, root: &str, asked: &HubAsked<'_>) -> Result<(u16, Value), String> {
+        let ask = agent::Ask {
+            root,
+            method: asked.method,
+            path: asked.path,
+            token: asked.token,
+            body: asked.body,
+        };
+        agent::ask(ask, |name| std::env::var(name).ok()).map_err(text)
+    }
+
+    fn hub_root(&self, typed: &str) -> Result<String, String> {
+        config::normal_root(typed).map_err(text)
     }
 }
 

@@ -2,6 +2,7 @@
 //! effects into socket and file work, and decides nothing itself.
 
 mod actions;
+mod ask;
 mod dial;
 mod facts;
 mod hub;
@@ -9,6 +10,8 @@ pub(crate) mod look;
 mod push;
 mod socket;
 mod tls;
+
+pub use ask::{Ask, AskError, ask};
 
 use crate::api::{AgentConfig, Control, Handle, Observation, Request, Requests, StartError, StopReason};
 use crate::config;

@@ -71,7 +71,15 @@ mod tests {
     fn candidates_by_place() {
         assert_eq!(
             of(&["pm2"], "re"),
-            ["restart", "reload", "reloadLogs", "reset", "report", "resurrect"]
+            [
+                "restart",
+                "reload",
+                "reloadLogs",
+                "reset",
+                "report",
+                "resurrect",
+                "register"
+            ]
         );
         assert_eq!(of(&["pm2", "stop"], ""), ["api", "worker"]);
         assert_eq!(of(&["pm2", "stop"], "w"), ["worker"]);

@@ -257,7 +257,12 @@ pub(super) const SERVE: &[Opt] = &[
         "word",
         "ask visitors for this password",
     ),
-    maybe(None, "monitor", "app", "accepted, without effect"),
+    maybe(
+        None,
+        "monitor",
+        "app",
+        "accepted: pages are served as they are, and it is said so",
+    ),
 ];
 pub(super) const TRIGGER: &[Opt] = &[value(
     None,
@@ -281,7 +286,12 @@ pub(super) const RUNTIME: &[Opt] = &[
     maybe(None, "secret", "key", "secret key of the hub"),
     maybe(None, "public", "key", "public key of the hub"),
     maybe(None, "machine-name", "name", "name of this machine at the hub"),
-    maybe(None, "web", "port", "accepted, without effect"),
+    maybe(
+        None,
+        "web",
+        "port",
+        "answer HTTP requests with host and processes as JSON, default port 9615",
+    ),
 ];
 
 pub(super) const DEV: &[Opt] = &[
@@ -328,6 +338,31 @@ pub(super) const APPLY: &[Opt] = &[
 ];
 
 pub(super) const DRY: &[Opt] = &[switch(None, "dry-run", "show what would be done, and do nothing")];
+
+pub(super) const ACCOUNT: &[Opt] = &[
+    value(None, "info-node", "url", "address of the hub"),
+    value(
+        None,
+        "username",
+        "name",
+        "whose account; otherwise it is asked for",
+    ),
+    value(
+        None,
+        "token",
+        "token",
+        "log in with this token, or that of PM2_IO_TOKEN, instead of a password",
+    ),
+    value(
+        None,
+        "bucket",
+        "name|id|none",
+        "link to this bucket; otherwise it is asked for",
+    ),
+    value(None, "invitation", "code", "code of an invitation, for register"),
+];
+
+pub(super) const YES: &[Opt] = &[switch(Some('y'), "yes", "do not only tell, do it")];
 
 pub(super) const LINK: &[Opt] = &[
     value(None, "info-node", "url", "address of the hub"),

@@ -3,7 +3,8 @@
 use super::Verb;
 use super::options::Opt;
 use super::options::{
-    APPLY, CRASHES, DEV, DRY, INSTALL, JSON, LINK, LOGS, PUBLISH, RUNTIME, SERVE, SLIST, TRIGGER,
+    ACCOUNT, APPLY, CRASHES, DEV, DRY, INSTALL, JSON, LINK, LOGS, PUBLISH, RUNTIME, SERVE, SLIST, TRIGGER,
+    YES,
 };
 
 /// What a verb's operands name, for completion.
@@ -460,6 +461,50 @@ pub(crate) const VERBS: &[Entry] = &[
         "end the link and forget its keys",
         Names::Unknown,
     ),
+    with(
+        verb(
+            Verb::Plus,
+            &["plus"],
+            "[login|register|link|open|logout]",
+            "log in to a hub, choose a bucket, and link this machine to it",
+            Names::Unknown,
+        ),
+        ACCOUNT,
+    ),
+    with(
+        verb(
+            Verb::Login,
+            &["login"],
+            "",
+            "log in to a hub by password or token",
+            Names::Unknown,
+        ),
+        ACCOUNT,
+    ),
+    with(
+        verb(
+            Verb::Register,
+            &["register"],
+            "",
+            "make an account of a hub, and log in",
+            Names::Unknown,
+        ),
+        ACCOUNT,
+    ),
+    verb(
+        Verb::Logout,
+        &["logout"],
+        "",
+        "end the login at the hub",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::Open,
+        &["open"],
+        "",
+        "print the dashboard's address, and open it on a desktop",
+        Names::Unknown,
+    ),
     verb(
         Verb::Ping,
         &["ping"],
@@ -572,6 +617,37 @@ pub(crate) const VERBS: &[Entry] = &[
         &["init", "ecosystem"],
         "[simple]",
         "write a first ecosystem.config.js",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::Create,
+        &["create"],
+        "[http|cluster|worker|python] [folder]",
+        "write a first project into a new folder, and start it",
+        Names::Unknown,
+    ),
+    with(
+        verb(
+            Verb::Autoinstall,
+            &["autoinstall"],
+            "",
+            "look for services on this machine that a module can watch",
+            Names::Unknown,
+        ),
+        YES,
+    ),
+    verb(
+        Verb::InstallOtel,
+        &["install-otel"],
+        "",
+        "how apps are traced with OpenTelemetry",
+        Names::Unknown,
+    ),
+    verb(
+        Verb::UninstallOtel,
+        &["uninstall-otel"],
+        "",
+        "the reverse of install-otel",
         Names::Unknown,
     ),
     verb(

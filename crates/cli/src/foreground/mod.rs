@@ -6,6 +6,7 @@
 mod dev;
 mod runtime;
 mod stream;
+mod web;
 
 pub(crate) use dev::dev;
 pub(crate) use runtime::runtime;

@@ -19,6 +19,7 @@ pub(crate) fn runtime(context: &Context<'_>) -> Result<u8, Failure> {
     }
     no_other_daemon(context)?;
     let (mut foreground, mut client) = Foreground::begin(context, form(context))?;
+    super::web::serve_if_asked(context)?;
     std::thread::sleep(delay(context)?);
     // What the daemon says comes by the stream; PM2's own words would stand in the way of whoever reads the logs of apps.
     let started = context
@@ -93,7 +94,7 @@ fn link_if_asked(context: &Context<'_>) -> Result<(), Failure> {
         return Ok(());
     };
     let name = key("machine-name", ["PM2_MACHINE_NAME", "INSTANCE_NAME"]);
-    let linked = link::with_keys(context, secret, public, name);
+    let linked = link::with_keys(context, secret, public, name, None);
     if let Err(failure) = linked {
         // The apps matter more than who looks at them.
         failure.report(context.console);

@@ -33,8 +33,13 @@ const SAFE: Duration = Duration::from_millis(3000);
 
 /// `install`, `module:install`, `module:update`.
 pub(crate) fn install(context: &Context<'_>) -> Result<Then, Failure> {
-    crate::home::prepare(&context.home)?;
     let typed = &context.typed.operands[0];
+    install_package(context, typed)
+}
+
+/// Installs what may be typed behind `install`.
+pub(crate) fn install_package(context: &Context<'_>, typed: &str) -> Result<Then, Failure> {
+    crate::home::prepare(&context.home)?;
     let console = context.console;
     match source(typed, context.typed.on("tarball"), &context.cwd) {
         Source::Folder(folder) => from_folder(context, folder)?,

@@ -46,6 +46,7 @@ pub(crate) fn with_keys(
     secret: String,
     public: String,
     name: Option<String>,
+    root: Option<String>,
 ) -> Result<Then, Failure> {
     begin(
         context,
@@ -53,7 +54,7 @@ pub(crate) fn with_keys(
             secret: Some(secret),
             public: Some(public),
             name,
-            info_node: None,
+            info_node: root,
         },
     )
 }
@@ -61,7 +62,8 @@ pub(crate) fn with_keys(
 /// Stores the link, starts the agent and waits for the hub's word.
 fn begin(context: &Context<'_>, mut typed: LinkTyped) -> Result<Then, Failure> {
     let console = context.console;
-    typed.info_node = context.typed.text("info-node").map(str::to_owned);
+    let asked = context.typed.text("info-node").map(str::to_owned);
+    typed.info_node = typed.info_node.or(asked);
     let plain = typed == LinkTyped::default();
     crate::home::prepare(&context.home)?;
     let choice = context.links.link(&context.home.root, &typed).map_err(|reason| {

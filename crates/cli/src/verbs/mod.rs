@@ -1,11 +1,14 @@
 //! One file per verb, or per family of verbs.
 
+mod account;
 pub(crate) mod act;
 mod apply;
 mod attach;
+mod autoinstall;
 mod completion;
 mod conf;
 mod crashes;
+mod create;
 mod doctor;
 mod dump;
 mod env;
@@ -98,6 +101,11 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Unmonitor => monitor::unmonitor(context),
         Verb::Link => link::link(context),
         Verb::Unlink => link::unlink(context),
+        Verb::Plus => account::plus(context),
+        Verb::Login => account::login(context),
+        Verb::Register => account::register(context),
+        Verb::Logout => account::logout(context),
+        Verb::Open => account::open(context),
         Verb::Deploy => crate::deploy::deploy(context),
         Verb::Update => update::update(context),
         Verb::Kill => kill::kill(context),
@@ -113,6 +121,10 @@ pub(crate) fn run(verb: Verb, context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Conf => conf::all(context),
         Verb::Config => conf::config(context),
         Verb::Init => init::init(context),
+        Verb::Create => create::create(context),
+        Verb::Autoinstall => autoinstall::autoinstall(context),
+        Verb::InstallOtel => examples::install_otel(context),
+        Verb::UninstallOtel => examples::uninstall_otel(context),
         Verb::Man => examples::man(context),
         Verb::Examples => examples::examples(context),
         Verb::DeepUpdate => examples::deep_update(context),
