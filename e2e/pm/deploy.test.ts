@@ -7,11 +7,14 @@ import {
   mkdirSync,
   readFileSync,
   realpathSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
+import { userInfo } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
+import { hasSshd, Sshd } from '../lib/sshd.ts';
 import { onlyOurs } from '../lib/under-test.ts';
 
 let pm: Manager;
@@ -88,7 +91,10 @@ function configure(more: object = {}) {
     'post-deploy': 'sh post.sh',
     ...more,
   };
-  writeFileSync(path.join(work, 'post.sh'), 'echo "$A_VARIABLE|$(cat file)|$(pwd -P)" >> ../done\n');
+  writeFileSync(
+    path.join(work, 'post.sh'),
+    'echo "$A_VARIABLE|$(cat file)|$(pwd -P)" >> ../done; echo "$SSH_CONNECTION" > ../way\n',
+  );
   writeFileSync(path.join(work, 'ecosystem.json'), JSON.stringify({ apps: [], deploy: { production } }));
   git('.', 'checkout', '--quiet', '-B', 'main');
 }
@@ -201,4 +207,46 @@ onlyOurs('deploy to several hosts, a path with blanks, a script as pre-setup, th
   const many = await run('production', 'revert', '9');
   expect(many.code).toBe(1);
   expect(many.stderr).toContain('there are not 10 deployments yet');
+});
+
+test.runIf(hasSshd)('deploy goes over a real ssh, with key, port and options', async () => {
+  // The program on PATH is ssh itself.
+  rmSync(path.join(pm.dir, 'bin/ssh'));
+  const sshd = await Sshd.start(path.join(pm.dir, 'sshd'));
+  try {
+    configure({
+      user: userInfo().username,
+      host: '127.0.0.1',
+      port: String(sshd.port),
+      key: sshd.key,
+      ssh_options: ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR'],
+      'forward-agent': undefined,
+    });
+    publish('one');
+    await ok('production', 'setup');
+    await ok('production');
+    expect(deployed()).toBe('one');
+    expect(readFileSync(path.join(target, 'way'), 'utf8')).toMatch(
+      new RegExp(`^127\\.0\\.0\\.1 \\d+ 127\\.0\\.0\\.1 ${sshd.port}\n$`),
+    );
+    publish('two');
+    await ok('production', 'update');
+    expect(deployed()).toBe('two');
+    await ok('production', 'revert', '1');
+    expect(deployed()).toBe('one');
+    expect((await ok('production', 'exec', 'cat file')).stdout).toContain('one');
+    // A key that the host does not know: no way in, and no success.
+    configure({
+      host: '127.0.0.1',
+      port: String(sshd.port),
+      key: path.join(pm.dir, 'sshd/host'),
+      ssh_options: ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'BatchMode=yes'],
+    });
+    publish('three');
+    const refused = await run('production', 'update');
+    expect(refused.code).toBe(1);
+    expect(deployed()).toBe('one');
+  } finally {
+    await sshd.end();
+  }
 });

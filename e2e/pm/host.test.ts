@@ -1,5 +1,5 @@
 // What is told of the machine and of the manager itself: slist, report, profiles of the daemon.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
@@ -115,4 +115,63 @@ onlyOurs('the CPU profile names what the daemon did, the heap profile what it ho
     node.selfSize + node.children.map(total).reduce((a: number, b: number) => a + b, 0);
   expect(total(heap.head)).toBeGreaterThan(1_000_000);
   expect(JSON.stringify(heap)).toContain('"held:0"');
+});
+
+/** What the kernel counts of a process: ticks of 10 ms on a processor, and bytes in memory. */
+function counted(pid: number) {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const rss = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return { ticks: Number(fields[11]) + Number(fields[12]), rss: Number(rss?.[1]) * 1024, at: Date.now() };
+}
+
+test('figures of a process are those of the kernel', async () => {
+  writeFileSync(
+    path.join(pm.dir, 'half.js'),
+    `const kept = Buffer.alloc(80 << 20, 1);
+    setInterval(() => { for (const end = Date.now() + 25; Date.now() < end; ) kept[0]++; }, 50);`,
+  );
+  await pm.ok('start', 'half.js');
+  const { pid } = await pm.app('half');
+  let before = counted(pid);
+  // The machine may be busy with other things: what is told has to be near what was given in the same time.
+  await until(
+    'the figure is near that of the kernel',
+    async () => {
+      const { monit } = await pm.app('half');
+      const now = counted(pid);
+      const given = ((now.ticks - before.ticks) * 10 * 100) / (now.at - before.at);
+      before = now;
+      expect(monit.memory / now.rss).toBeGreaterThan(0.7);
+      expect(monit.memory / now.rss).toBeLessThan(1.4);
+      expect(monit.memory).toBeGreaterThan(80 << 20);
+      expect(monit.cpu).toBeLessThan(130);
+      return given > 5 && Math.abs(monit.cpu - given) < Math.max(10, given / 2);
+    },
+    { every: 400, within: 30_000 },
+  );
+});
+
+test('an app may have another process measured in its place', async () => {
+  writeFileSync(
+    path.join(pm.dir, 'other.js'),
+    `const { spawn } = require('child_process');
+    const large = 'const kept = Buffer.alloc(150 << 20, 1); setInterval(() => kept[0]++, 1000)';
+    const child = spawn(process.execPath, ['-e', large]);
+    process.send({ type: 'axm:option:configuration', data: { pid: child.pid } });
+    console.log('child', child.pid);
+    setInterval(() => {}, 1000);`,
+  );
+  await pm.ok('start', 'other.js');
+  const measured = await until('the large one is measured', async () => {
+    const entry = await pm.app('other');
+    return entry.monit.memory > 150 << 20 && entry;
+  });
+  const child = Number(/child (\d+)/.exec(pm.file('logs', 'other-out.log'))?.[1]);
+  expect(measured.pm2_env.axm_options.pid).toBe(child);
+  expect(measured.pid).not.toBe(child);
+  expect(counted(measured.pid).rss).toBeLessThan(150 << 20);
+  // What has gone takes nothing.
+  process.kill(child, 'SIGKILL');
+  await until('nothing is measured', async () => (await pm.app('other')).monit.memory === 0);
 });

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
 import { alive } from '../lib/scratch.ts';
-import { apps } from '../lib/under-test.ts';
+import { apps, root } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 let pm: Manager;
@@ -320,3 +321,30 @@ describe('small verbs', () => {
     expect(after.pid).toBe(pid);
   });
 });
+
+// The releases come as packages, where there is a binary of them for the machine.
+const releases = path.join(root, 'e2e/nodes/node_modules');
+test.runIf(existsSync(path.join(releases, 'node-18/bin/node')))(
+  'node@x.y.z is that release of nvm',
+  async () => {
+    const node = path.join(releases, 'node-18/bin/node');
+    const version = execFileSync(node, ['--version']).toString().trim();
+    const place = path.join(pm.dir, 'nvm/versions/node', version, 'bin');
+    mkdirSync(place, { recursive: true });
+    symlinkSync(node, path.join(place, 'node'));
+    writeFileSync(
+      path.join(pm.dir, 'app.js'),
+      `console.log('runs', process.version); setInterval(() => {}, 1000);`,
+    );
+    const nvm = { env: { NVM_DIR: path.join(pm.dir, 'nvm') } };
+    const words = ['start', 'app.js', '--interpreter', `node@${version.slice(1)}`];
+    expect((await pm.with(pm.program, words, nvm)).code).toBe(0);
+    await until('it says who runs it', () => pm.file('logs', 'app-out.log').includes(`runs ${version}\n`));
+    const { pm2_env } = await pm.app('app');
+    expect(pm2_env.exec_interpreter).toBe(path.join(place, 'node'));
+    await until(
+      'its version is told',
+      async () => (await pm.app('app')).pm2_env.node_version === version.slice(1),
+    );
+  },
+);

@@ -169,6 +169,7 @@ done`,
 });
 
 describe('pm2-dev', () => {
+  // The original of this release starts its daemon, then nothing, and says nothing.
   onlyOurs('pm2-dev shows what an app says and restarts it when a file changes', async () => {
     const dir = path.join(pm.dir, 'project');
     mkdirSync(dir);
