@@ -1,6 +1,7 @@
 //! The settings of a link: `agent.json5` as PM2 writes it, and where each setting comes from.
 
 use crate::identity::{self, FileError};
+use crate::ports::{PortSettings, PortsError, StoredPorts};
 use crate::proxy::{self, Proxy, ProxyError, Said};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -29,6 +30,8 @@ pub struct LinkSettings {
     pub proxy: Option<Proxy>,
     /// Its address as it was given, with the password: for the file alone.
     pub proxy_address: String,
+    /// Whether data and commands take ports of their own.
+    pub ports: PortSettings,
 }
 
 impl std::fmt::Debug for LinkSettings {
@@ -40,6 +43,7 @@ impl std::fmt::Debug for LinkSettings {
             .field("root", &self.root)
             .field("reverse", &self.reverse)
             .field("proxy", &self.proxy)
+            .field("ports", &self.ports)
             .finish()
     }
 }
@@ -81,6 +85,9 @@ pub struct AgentFile {
     /// Address of the proxy, with user and password.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub proxy: String,
+    /// Ports of their own for data and commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<StoredPorts>,
     /// Everything else.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -256,6 +263,9 @@ pub enum ResolveError {
     /// A proxy that cannot be one.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// Ports that cannot be.
+    #[error(transparent)]
+    Ports(#[from] PortsError),
 }
 
 /// The address of the hub makes no sense.
@@ -332,6 +342,11 @@ pub fn resolve(
         Some(Origin::Env(name)) => Some(Proxy::parse(&proxy_address, name)?),
         Some(_) => Some(Proxy::parse(&proxy_address, "the saved proxy")?),
     };
+    let same_root = file.is_some_and(|file| normal_root(&file.info_node).as_ref() == Ok(&root));
+    let ports = match PortSettings::from_environment(&env)? {
+        Some(ports) => ports,
+        None => PortSettings::from_stored(file.and_then(|file| file.ports.as_ref()), same_root),
+    };
     let settings = LinkSettings {
         public_key,
         secret_key,
@@ -340,6 +355,7 @@ pub fn resolve(
         reverse,
         proxy,
         proxy_address,
+        ports,
     };
     Ok(Resolved {
         settings,
@@ -366,6 +382,11 @@ pub fn normal_root(address: &str) -> Result<String, AddressError> {
 
 /// The address of the link's socket under a root.
 pub fn websocket_url(root: &str) -> Result<String, AddressError> {
+    socket_url(root, wire::PATH)
+}
+
+/// The address of a socket under a root.
+pub fn socket_url(root: &str, path: &str) -> Result<String, AddressError> {
     let wrong = || AddressError(root.to_owned());
     let (scheme, rest) = root.split_once("://").ok_or_else(wrong)?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -373,7 +394,7 @@ pub fn websocket_url(root: &str) -> Result<String, AddressError> {
         "https" | "wss" => "wss",
         _ => return Err(wrong()),
     };
-    let url = format!("{scheme}://{}{}", rest.trim_end_matches('/'), wire::PATH);
+    let url = format!("{scheme}://{}{path}", rest.trim_end_matches('/'));
     let uri: tokio_tungstenite::tungstenite::http::Uri = url.parse().map_err(|_| wrong())?;
     // User and password in an address end up in logs; the keys are the credentials.
     let plain = uri
@@ -396,6 +417,7 @@ pub fn to_file(settings: &LinkSettings, pm2_version: &str, before: Option<AgentF
         reverse_interact: settings.reverse,
         info_node: settings.root.clone(),
         proxy: settings.proxy_address.clone(),
+        ports: settings.ports.to_stored(),
         ..before.unwrap_or_default()
     }
 }

@@ -81,6 +81,10 @@ pub struct LinkInfo {
     pub connected: bool,
     /// The way data takes: `websocket`, or `push` where none gets through.
     pub transporters: &'static str,
+    /// `host:port` of each address that it connects to: of the hub, of its ports for data and commands if those are separate.
+    pub places: Vec<String>,
+    /// Why no commands can come in by the port for them, if ports are separate.
+    pub commands_trouble: Option<String>,
     /// Whether the hub's commands can come in.
     pub commands: bool,
     /// Address of the link's socket.
@@ -114,7 +118,9 @@ pub(crate) struct Shared {
     pub(crate) socket_path: String,
     pub(crate) home: PathBuf,
     pub(crate) reverse: bool,
-    /// Whether the hub's commands can come in by the present connection.
+    /// Whether data goes by a WebSocket.
+    pub(crate) by_websocket: AtomicBool,
+    /// Whether the hub's commands can come in at present.
     pub(crate) commands: AtomicBool,
     pub(crate) inspector: Inspector,
 }
@@ -124,9 +130,20 @@ pub(crate) struct Told {
     pub(crate) public_key: String,
     pub(crate) secret_key: String,
     pub(crate) remote_host: String,
+    pub(crate) places: Vec<String>,
+    pub(crate) commands_trouble: Option<String>,
 }
 
 impl Shared {
+    /// Why no commands can come in by the port for them.
+    pub(crate) fn commands_trouble(&self, why: Option<String>) {
+        let mut told = self
+            .told
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        told.commands_trouble = why;
+    }
+
     pub(crate) fn info(&self, status: LinkStatus) -> LinkInfo {
         let told = self
             .told
@@ -139,7 +156,13 @@ impl Shared {
             secret_key: mask(&told.secret_key),
             remote_host: told.remote_host.clone(),
             connected: status.is_linked(),
-            transporters: if commands { "websocket" } else { "push" },
+            transporters: if self.by_websocket.load(Ordering::Relaxed) {
+                "websocket"
+            } else {
+                "push"
+            },
+            places: told.places.clone(),
+            commands_trouble: told.commands_trouble.clone(),
             commands: commands && status.is_linked(),
             socket_path: self.socket_path.clone(),
             pm2_home_monitored: self.home.clone(),

@@ -6,13 +6,14 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
 use wire::AgentMessage;
 
 /// A look keeps the recording on for so long.
 const LOOKING: Duration = Duration::from_secs(5);
-/// Messages kept for who looks too rarely, and characters of their text.
+/// Messages kept for who looks too rarely, and bytes of them and their texts.
 const MAX_KEPT: usize = 256;
-const MAX_TEXT: usize = 4 << 20;
+const MAX_SIZE: usize = 4 << 20;
 /// Longest text of one message.
 const MAX_MESSAGE: usize = 256 << 10;
 
@@ -29,6 +30,19 @@ pub struct Sent {
     pub bytes: usize,
     /// All of it, in words.
     pub text: String,
+    /// The bytes themselves.
+    pub frame: Vec<u8>,
+}
+
+impl Sent {
+    /// The bytes themselves, as base64.
+    pub fn frame_base64(&self) -> String {
+        base64::engine::general_purpose::STANDARD.encode(&self.frame)
+    }
+
+    fn size(&self) -> usize {
+        self.text.len() + self.frame.len()
+    }
 }
 
 /// The recording.
@@ -40,7 +54,7 @@ struct Recording {
     until: Option<Instant>,
     next: u64,
     kept: VecDeque<Sent>,
-    text: usize,
+    size: usize,
 }
 
 impl Recording {
@@ -50,7 +64,7 @@ impl Recording {
 
     fn forget(&mut self) {
         self.kept.clear();
-        self.text = 0;
+        self.size = 0;
     }
 }
 
@@ -84,14 +98,15 @@ impl Inspector {
             kind,
             bytes: frame.len(),
             text,
+            frame: frame.to_vec(),
         };
-        recording.text += sent.text.len();
+        recording.size += sent.size();
         recording.kept.push_back(sent);
-        while recording.kept.len() > MAX_KEPT || recording.text > MAX_TEXT {
+        while recording.kept.len() > MAX_KEPT || recording.size > MAX_SIZE {
             let Some(oldest) = recording.kept.pop_front() else {
                 break;
             };
-            recording.text -= oldest.text.len();
+            recording.size -= oldest.size();
         }
     }
 
@@ -130,6 +145,7 @@ mod tests {
         let seen = inspector.look(0);
         assert_eq!(seen.len(), 1);
         assert_eq!((seen[0].kind, seen[0].bytes), ("Ping", frame(2).len()));
+        assert_eq!(seen[0].frame, frame(2));
         assert!(seen[0].text.contains("token: 2"), "{}", seen[0].text);
         assert!(inspector.look(seen[0].seq).is_empty(), "each is told once");
     }

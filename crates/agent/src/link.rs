@@ -88,6 +88,8 @@ pub enum Input {
     Start,
     /// The user or the process manager ends it.
     Stop,
+    /// What stood in the way may be gone: there is no need to wait on.
+    Retry,
     /// The connection is open.
     Opened(ConnId),
     /// The connection could not be opened.
@@ -109,6 +111,16 @@ pub enum OpenError {
     Status(u16, String),
     /// Anything before that: names, TCP, TLS.
     Failed(String),
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status @ (401 | 403), said) => f.write_str(&refusal(*status, said)),
+            Self::Status(status, said) => f.write_str(&answered(*status, said)),
+            Self::Failed(cause) => f.write_str(cause),
+        }
+    }
 }
 
 /// What to do.
@@ -185,7 +197,8 @@ impl Link {
     pub fn handle(&mut self, now: Moment, input: Input) {
         match input {
             Input::Start if matches!(self.state, State::Idle | State::Stopped) => self.open(now),
-            Input::Start => {}
+            Input::Retry if matches!(self.state, State::Waiting { .. }) => self.open(now),
+            Input::Start | Input::Retry => {}
             Input::Stop => {
                 self.drop_conn("stopped");
                 self.failures = 0;
@@ -202,12 +215,10 @@ impl Link {
             }
             Input::OpenFailed(conn, error) => {
                 if self.conn() == Some(conn) {
+                    let cause = error.to_string();
                     match error {
-                        OpenError::Status(status @ (401 | 403), said) => {
-                            self.refused(now, refusal(status, &said), false);
-                        }
-                        OpenError::Status(status, said) => self.wait(now, answered(status, &said)),
-                        OpenError::Failed(cause) => self.wait(now, cause),
+                        OpenError::Status(401 | 403, _) => self.refused(now, cause, false),
+                        OpenError::Status(..) | OpenError::Failed(_) => self.wait(now, cause),
                     }
                 }
             }

@@ -124,6 +124,7 @@ mod tests {
             reverse: true,
             proxy: None,
             proxy_address: String::new(),
+            ports: crate::ports::PortSettings::default(),
         };
         let file = |public: &str, secret: &str, name: &str| AgentFile {
             public_key: public.into(),

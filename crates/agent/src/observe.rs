@@ -2,6 +2,7 @@
 
 use crate::api::ProcessObservation;
 use crate::redact::{self, clip};
+use crate::rules::Rules;
 use std::collections::{BTreeMap, BTreeSet};
 use wire::live::{Delta, Snapshot, View};
 use wire::message::{Events, Exceptions, ReportBody};
@@ -26,14 +27,24 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Takes in what there is now.
-    pub(crate) fn observe(&mut self, at: u64, host: Host, processes: Vec<ProcessObservation>) {
+    /// Takes in what there is now, without what the host keeps to itself.
+    pub(crate) fn observe(
+        &mut self,
+        at: u64,
+        mut host: Host,
+        processes: Vec<ProcessObservation>,
+        rules: &Rules,
+    ) {
+        rules.metrics(&mut host.metrics);
         self.now.at = at;
         self.now.host = host;
         self.now.processes = processes
             .into_iter()
             .take(wire::MAX_PROCESSES)
-            .map(|o| (o.pm_id, bounded(o.process)))
+            .map(|mut o| {
+                rules.process(&mut o.process);
+                (o.pm_id, bounded(o.process))
+            })
             .collect();
     }
 
@@ -250,13 +261,15 @@ pub(crate) struct Happened {
 }
 
 impl Happened {
-    pub(crate) fn event(&mut self, mut event: Event) {
+    pub(crate) fn event(&mut self, mut event: Event, rules: &Rules) {
+        rules.event(&mut event, MAX_DATA);
         shorten(&mut event.name, MAX_NAME);
-        event.data = redact::json(&event.data, MAX_DATA);
         self.events.push(event);
     }
 
-    pub(crate) fn exception(&mut self, mut exception: Exception) {
+    pub(crate) fn exception(&mut self, mut exception: Exception, rules: &Rules) {
+        // Before anything is cut: half of what a rule fits would stay.
+        rules.exception(&mut exception, MAX_DATA);
         for text in [
             &mut exception.message,
             &mut exception.stack,
@@ -266,7 +279,6 @@ impl Happened {
         }
         shorten(&mut exception.name, MAX_NAME);
         shorten(&mut exception.callsite, 4096);
-        exception.metadata = redact::json(&exception.metadata, MAX_DATA);
         exception.last_logs.truncate(64);
         exception
             .last_logs
@@ -362,11 +374,12 @@ impl Logs {
     }
 
     /// Takes in a line, if somebody wants it.
-    pub(crate) fn line(&mut self, mut line: LogLine) {
+    pub(crate) fn line(&mut self, mut line: LogLine, rules: &Rules) {
         let wanted = |s: &Subscription| s.app.as_ref().is_none_or(|app| *app == line.name);
         if !self.subscriptions.values().any(wanted) {
             return;
         }
+        rules.text(&mut line.data);
         shorten(&mut line.data, MAX_TEXT);
         if self.lines.len() >= MAX_WAITING.0 || self.bytes + line.data.len() > MAX_WAITING.1 {
             self.dropped += 1;
@@ -376,14 +389,23 @@ impl Logs {
         self.lines.push(line);
     }
 
+    /// Forgets the lines that wait, and counts them.
+    pub(crate) fn drop_lines(&mut self) {
+        self.dropped += self.take_lines().len() as u64;
+    }
+
+    fn take_lines(&mut self) -> Vec<LogLine> {
+        self.bytes = 0;
+        std::mem::take(&mut self.lines)
+    }
+
     pub(crate) fn has_lines(&self) -> bool {
         !self.lines.is_empty() || self.dropped > 0
     }
 
     pub(crate) fn take(&mut self) -> wire::message::LogBatch {
-        self.bytes = 0;
         wire::message::LogBatch {
-            lines: std::mem::take(&mut self.lines),
+            lines: self.take_lines(),
             dropped: std::mem::take(&mut self.dropped),
         }
     }

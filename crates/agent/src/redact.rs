@@ -28,7 +28,7 @@ const SECRETS: &[&str] = &[
 /// What stands in the place of what is hidden.
 pub const HIDDEN: &str = "[redacted]";
 /// JSON nested deeper than this is not looked through but dropped.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// Cleans JSON text. What is not JSON is given back as a JSON text of its own, cut at `max` bytes; JSON that is larger
 /// than `max` after cleaning becomes `null`.

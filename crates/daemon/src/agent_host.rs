@@ -345,13 +345,14 @@ impl AgentHost {
         running.handle.reply(call.request, reply);
     }
 
-    /// What left this host since a look; `null` while there is no agent.
-    pub(crate) fn sent(&self, after: u64) -> Value {
+    /// What left this host since a look, in words or byte for byte; `null` while there is no agent.
+    pub(crate) fn sent(&self, after: u64, raw: bool) -> Value {
         let Some(running) = &self.running else {
             return Value::Null;
         };
         let sent = running.handle.inspect(after).into_iter().map(|sent| {
-            json!({ "seq": sent.seq, "at": sent.at_ms, "kind": sent.kind, "bytes": sent.bytes, "text": sent.text })
+            let text = if raw { sent.frame_base64() } else { sent.text };
+            json!({ "seq": sent.seq, "at": sent.at_ms, "kind": sent.kind, "bytes": sent.bytes, "text": text })
         });
         sent.collect()
     }
@@ -378,6 +379,8 @@ impl AgentHost {
             "remote_host": info.remote_host,
             "connected": info.connected,
             "transporters": info.transporters,
+            "places": info.places,
+            "commands_trouble": info.commands_trouble,
             "socket_path": info.socket_path,
             "pm2_home_monitored": info.pm2_home_monitored,
             "state": state,

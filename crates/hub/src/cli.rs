@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::auth::NewToken;
 use crate::clock::Clock;
-use crate::options::{HubOptions, OwnerPreset, Retention};
+use crate::options::{ExtraPort, HubOptions, OwnerPreset, Retention, SeparatePorts};
 use crate::server::{HubError, Running, start};
 use crate::setup::Welcome;
 use crate::store::catalog::{Accounts, Tokens};
@@ -60,6 +60,18 @@ struct RunArgs {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8484")]
     listen: String,
+    /// Where agents bring their data, if that is to take a port of its own (PM2 had 80); with --reverse-listen.
+    #[arg(long, value_name = "ADDR:PORT", requires = "reverse_listen")]
+    push_listen: Option<String>,
+    /// Where agents fetch commands, if that is to take a port of its own (PM2 had 43554); with --push-listen.
+    #[arg(long, value_name = "ADDR:PORT", requires = "push_listen")]
+    reverse_listen: Option<String>,
+    /// How agents reach --push-listen, when it is behind a proxy; needed where they reach this hub by https.
+    #[arg(long, value_name = "URL", requires = "push_listen")]
+    push_url: Option<String>,
+    /// How agents reach --reverse-listen, when it is behind a proxy; needed where they reach this hub by https.
+    #[arg(long, value_name = "URL", requires = "reverse_listen")]
+    reverse_url: Option<String>,
     /// Print the start facts as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -141,9 +153,22 @@ fn options(args: RunArgs) -> Result<HubOptions, HubError> {
         args.support_url,
         &["https://", "http://", "mailto:"],
     )?;
+    let extra = |listen: String, option, given| {
+        let url = url(option, given, &["https://", "http://"])?;
+        Ok::<_, HubError>(ExtraPort { listen, url })
+    };
+    // Each needs the other, as the arguments are declared.
+    let separate = match (args.push_listen, args.reverse_listen) {
+        (Some(push), Some(reverse)) => Some(SeparatePorts {
+            push: extra(push, "--push-url", args.push_url)?,
+            reverse: extra(reverse, "--reverse-url", args.reverse_url)?,
+        }),
+        _ => None,
+    };
     let env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     Ok(HubOptions {
         listen: args.listen,
+        separate,
         json: args.json,
         public_url,
         support_url,
@@ -212,6 +237,10 @@ fn end_signal() -> Result<impl Future<Output = ()>, HubError> {
 /// The start facts for programs.
 fn facts_json(hub: &Running) -> String {
     let mut facts = json!({ "url": hub.url });
+    if let Some([push, reverse]) = hub.separate {
+        facts["push"] = json!(push.to_string());
+        facts["reverse"] = json!(reverse.to_string());
+    }
     if let Some(Welcome {
         owner,
         password,
@@ -232,6 +261,9 @@ fn facts_json(hub: &Running) -> String {
 /// The start facts for people.
 fn facts_text(hub: &Running, data: &Path) -> String {
     let mut text = format!("\n  Pilothouse hub\n\n  Dashboard   {}\n", hub.url);
+    if let Some([push, reverse]) = hub.separate {
+        text += &format!("  Agents      data on {push}, commands on {reverse}\n");
+    }
     if let Some(Welcome {
         owner,
         password,
@@ -300,6 +332,25 @@ mod tests {
             parse(&["hub", "--public-url", "hub.example.org"]),
             Ok(Err(HubError::Options(_)))
         ));
+        let alone = parse(&["hub", "--push-listen", "127.0.0.1:80"])
+            .map(drop)
+            .unwrap_err();
+        assert!(alone.to_string().contains("--reverse-listen"), "{alone}");
+        let both = [
+            "hub",
+            "--push-listen",
+            "127.0.0.1:80",
+            "--reverse-listen",
+            "127.0.0.1:43554",
+            "--push-url",
+            "push.example.org",
+        ];
+        assert!(matches!(parse(&both), Ok(Err(HubError::Options(_)))));
+        let both = parse(&both[..5]).unwrap().unwrap().separate.unwrap();
+        assert_eq!(
+            (both.push.url, both.reverse.listen.as_str()),
+            (None, "127.0.0.1:43554")
+        );
         let taken = parse(&["hub", "--public-url", "https://hub.example.org/"])
             .unwrap()
             .unwrap();

@@ -25,6 +25,7 @@ pub mod live;
 mod middleware;
 pub mod options;
 pub mod plans;
+pub mod ports;
 pub mod realtime;
 pub mod server;
 pub mod setup;

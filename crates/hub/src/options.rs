@@ -10,6 +10,8 @@ pub struct HubOptions {
     pub data: PathBuf,
     /// `ADDR:PORT` to listen on; port 0 takes a free one.
     pub listen: String,
+    /// Further addresses for agents, where data and commands are to take ports of their own; both or none.
+    pub separate: Option<SeparatePorts>,
     /// Print the start facts as one JSON line instead of text.
     pub json: bool,
     /// How browsers and agents reach this hub, when it is not how they say (`https://hub.example.org`, no slash at
@@ -25,6 +27,24 @@ pub struct HubOptions {
     pub registration: bool,
     /// What is kept, and how long.
     pub retention: Retention,
+}
+
+/// Ports of their own for data and commands, as PM2 had them before it needed but one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeparatePorts {
+    /// Where data comes in.
+    pub push: ExtraPort,
+    /// Where agents fetch commands.
+    pub reverse: ExtraPort,
+}
+
+/// One more address that a hub listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraPort {
+    /// `ADDR:PORT`; port 0 takes a free one.
+    pub listen: String,
+    /// How agents reach it, if not by the name of the hub and this port (`https://push.example.org`, no slash at the end).
+    pub url: Option<String>,
 }
 
 /// The account that a first start makes.
@@ -82,6 +102,7 @@ impl HubOptions {
         Self {
             data: data.into(),
             listen: "127.0.0.1:0".into(),
+            separate: None,
             json: false,
             public_url: None,
             support_url: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::serve::ListenerExt;
-use axum::{Router, ServiceExt, middleware as around};
+use axum::{Extension, Router, ServiceExt, middleware as around};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::live::Live;
 use crate::middleware::{cors, observe, plain_path};
 use crate::options::HubOptions;
+use crate::ports::{Door, Ports};
 use crate::setup::{SetupError, Welcome, set_up};
 use crate::state::{AppState, Parts};
 use crate::store::sqlite::{DataFolder, SqliteCatalog, SqliteTelemetry};
@@ -38,10 +39,12 @@ const SWEEP: Duration = Duration::from_secs(600);
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another program there? give another --listen")]
+    #[error("cannot listen on {address}: {source}; is another program there? give another {option}")]
     Listen {
         /// The address.
         address: String,
+        /// The option that gave it.
+        option: &'static str,
         /// What the system said.
         source: std::io::Error,
     },
@@ -84,6 +87,14 @@ pub fn routes(state: AppState) -> Router {
         .with_state(state)
 }
 
+/// What agents find at the ports of their own.
+fn agent_routes(state: AppState, door: Door) -> Router {
+    intake::router()
+        .layer(Extension(door))
+        .layer(around::from_fn(observe))
+        .with_state(state)
+}
+
 /// A hub that runs.
 #[derive(Debug)]
 pub struct Running {
@@ -93,10 +104,12 @@ pub struct Running {
     pub address: SocketAddr,
     /// How browsers and agents on this machine reach it, or the public URL.
     pub url: String,
+    /// The ports for data and commands, if they are separate.
+    pub separate: Option<[SocketAddr; 2]>,
     /// Owner and bucket.
     pub welcome: Option<Welcome>,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: Vec<JoinHandle<std::io::Result<()>>>,
     upkeep: JoinHandle<()>,
     catalog: Arc<SqliteCatalog>,
     _folder: DataFolder,
@@ -106,37 +119,32 @@ pub struct Running {
 pub async fn start(options: HubOptions) -> Result<Running, HubError> {
     let folder = DataFolder::hold(&options.data)?;
     // Before anything is written: a taken port should leave no half-made hub behind.
-    let listener = TcpListener::bind(&options.listen)
-        .await
-        .map_err(|source| HubError::Listen {
-            address: options.listen.clone(),
-            source,
-        })?;
-    let address = listener.local_addr().map_err(|source| HubError::Io {
-        doing: "tell the own address",
-        source,
-    })?;
+    let (listener, address) = listen(&options.listen, "--listen").await?;
+    let mut extra = Vec::new();
+    let mut ports = Ports::default();
+    let mut separate = None;
+    if let Some(wanted) = &options.separate {
+        let (push, push_address) = listen(&wanted.push.listen, "--push-listen").await?;
+        let (reverse, reverse_address) = listen(&wanted.reverse.listen, "--reverse-listen").await?;
+        ports = Ports::separate(address, push_address, reverse_address, wanted);
+        extra = vec![(push, Door::Push), (reverse, Door::Reverse)];
+        separate = Some([push_address, reverse_address]);
+    }
     let url = options.public_url.clone().unwrap_or_else(|| local_url(address));
     let preset = options.owner.clone();
-    let Assembled { state, stop, catalog } = assemble(options, Clock::system())?;
+    let Assembled { state, stop, catalog } = assemble(options, Clock::system(), ports)?;
     let welcome = set_up(&state, &preset).await?;
 
-    let app = MapRequestLayer::new(plain_path).layer(routes(state.clone()));
-    let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
-    // Small frames once a second to a browser: waiting to fill packets would only delay them.
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
-    });
-    let serving = tokio::spawn(
-        axum::serve(listener, app)
-            .with_graceful_shutdown(state.stopping())
-            .into_future(),
-    );
+    let mut serving = vec![serve(listener, routes(state.clone()), &state)];
+    for (listener, door) in extra {
+        serving.push(serve(listener, agent_routes(state.clone(), door), &state));
+    }
     let upkeep = tokio::spawn(upkeep(state.clone()));
     Ok(Running {
         state,
         address,
         url,
+        separate,
         welcome,
         stop,
         serving,
@@ -146,15 +154,39 @@ pub async fn start(options: HubOptions) -> Result<Running, HubError> {
     })
 }
 
+async fn listen(address: &str, option: &'static str) -> Result<(TcpListener, SocketAddr), HubError> {
+    let failed = |source| HubError::Listen {
+        address: address.to_owned(),
+        option,
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn serve(listener: TcpListener, routes: Router, state: &AppState) -> JoinHandle<std::io::Result<()>> {
+    let app = MapRequestLayer::new(plain_path).layer(routes);
+    let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
+    // Small frames once a second to a browser: waiting to fill packets would only delay them.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
+    let serving = axum::serve(listener, app).with_graceful_shutdown(state.stopping());
+    tokio::spawn(serving.into_future())
+}
+
 impl Running {
     /// Stops: requests under way get a moment, sockets are dropped without a farewell, so that their clients come
     /// back; the store is written out.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
-        let abort = self.serving.abort_handle();
-        if tokio::time::timeout(GRACE, self.serving).await.is_err() {
-            tracing::warn!("some requests did not end in time and were dropped");
-            abort.abort();
+        let end = tokio::time::Instant::now() + GRACE;
+        for mut serving in self.serving {
+            if tokio::time::timeout_at(end, &mut serving).await.is_err() {
+                tracing::warn!("some requests did not end in time and were dropped");
+                serving.abort();
+            }
         }
         let _ = self.upkeep.await;
         self.state.live.close().await;
@@ -174,7 +206,7 @@ pub(crate) struct Assembled {
 }
 
 /// Opens the stores of a folder that the caller holds, and puts the parts of a hub together.
-pub(crate) fn assemble(options: HubOptions, clock: Clock) -> Result<Assembled, HubError> {
+pub(crate) fn assemble(options: HubOptions, clock: Clock, ports: Ports) -> Result<Assembled, HubError> {
     let catalog = Arc::new(SqliteCatalog::open(&options.data)?);
     let telemetry = Arc::new(SqliteTelemetry::open(
         &options.data,
@@ -190,7 +222,9 @@ pub(crate) fn assemble(options: HubOptions, clock: Clock) -> Result<Assembled, H
         telemetry,
         bus: Arc::new(InProcessBus::default()),
         live,
+        ports,
         pushes: intake::ours::Pushes::default(),
+        reverses: intake::ours::Reverses::default(),
         auth: Auth::new(),
         stop: stopping,
     });

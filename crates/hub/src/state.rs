@@ -30,8 +30,12 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     /// What every server looks like this second.
     pub live: crate::live::Live,
+    /// Which addresses it listens on.
+    pub ports: crate::ports::Ports,
     /// Agents that come in by plain requests.
     pub pushes: crate::intake::ours::Pushes,
+    /// Links that fetch their commands by a port of its own.
+    pub reverses: crate::intake::ours::Reverses,
     /// Passwords, tokens, limits.
     pub auth: Auth,
     /// Turns true when the hub stops.

@@ -44,7 +44,8 @@ impl TestHub {
         };
         change(&mut options);
         let preset = options.owner.clone();
-        let Assembled { state, stop, .. } = assemble(options, Clock::held(NOW_MS)).unwrap();
+        let Assembled { state, stop, .. } =
+            assemble(options, Clock::held(NOW_MS), crate::ports::Ports::default()).unwrap();
         let welcome = set_up(&state, &preset).await.unwrap().unwrap();
         Self {
             router: routes(state.clone()),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use agent::checkup::{self, Patient};
 use agent::config::{self, AgentFile, LinkArgs, Resolved};
+use agent::ports::SetBy;
 use agent::{identity, neighbours};
 use cli::{Finding, HubAsked, LinkChoice, LinkStore, LinkTyped, State};
 use serde_json::Value;
@@ -17,6 +18,8 @@ pub(crate) struct Links {
 
 impl LinkStore for Links {
     fn link(&self, home: &Path, typed: &LinkTyped) -> Result<LinkChoice, String> {
+        // The agent would send nothing; better that it is said here, at once.
+        agent::rules::Rules::load(home).map_err(text)?;
         let before = config::load(home).map_err(text)?;
         let resolved = resolve(typed, before.as_ref())?;
         let file = config::to_file(&resolved.settings, pm2::COMPAT_VERSION, before.clone());
@@ -142,6 +145,16 @@ fn choice(file: &AgentFile, resolved: Option<&Resolved>) -> LinkChoice {
             ];
             if let (Some(proxy), Some(origin)) = (&from.settings.proxy, from.proxy_from) {
                 origins.push(("proxy", format!("{origin}: {proxy}")));
+            }
+            if let Some(ports) = &from.settings.ports.separate {
+                let by = match from.settings.ports.set_by {
+                    SetBy::Hub => "the hub",
+                    SetBy::Host => "this host",
+                };
+                origins.push((
+                    "ports",
+                    format!("{by}: data to {}, commands from {}", ports.push, ports.reverse),
+                ));
             }
             origins
         }),

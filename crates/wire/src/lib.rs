@@ -38,6 +38,8 @@ pub const PATH: &str = "/interaction/wire";
 /// The path where an agent asks how it would fare, relative to the hub's root address: a JSON object is posted with the keys of a
 /// link in its headers, and nothing is linked.
 pub const CHECK_PATH: &str = "/interaction/wire/check";
+/// The path of the WebSocket by which commands come in where the hub has separate ports, relative to the root of that port.
+pub const REVERSE_PATH: &str = "/interaction/wire/reverse";
 
 /// The request header that carries the [`MachineId`] in hexadecimal.
 pub const MACHINE_HEADER: &str = "X-Pilothouse-Machine";

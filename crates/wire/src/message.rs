@@ -6,6 +6,9 @@
 //!    everything up to a number; what is not acknowledged is sent again on the next link, in order, with its own times.
 //!    A report with a number at or below what was acknowledged is a repeat and is only acknowledged again.
 //! 4. Logs flow only while the hub holds a [`LogSubscribe`] that has not run out.
+//! 5. A hub with separate ports names them in its [`Welcome`]. The agent then links by the one for data, and opens a second
+//!    WebSocket by the other, on which it says [`Reverse`]: commands come in by that one and by no other; what comes of them
+//!    goes out with the data. The hub shows that it took it by a [`Ping`].
 
 use crate::action::{ActionError, ActionProgress, ActionRequest, ActionResult};
 use crate::codec::{self, is_default, open_enum, open_sum};
@@ -39,6 +42,8 @@ open_sum! {
         10 Bye(Bye),
         /// A log subscription is over.
         11 LogsEnded(LogsEnded),
+        /// First message on a connection that is for commands alone.
+        12 Reverse(Reverse),
     }
 }
 
@@ -144,6 +149,21 @@ pub struct Welcome {
     /// Where people look at this server; shown by `link info`. Empty if not told.
     #[cbor(n(6), skip_if = "is_default")]
     pub web_url: String,
+    /// Root address of the port for data, if ports are separate; empty if all goes by one.
+    #[cbor(n(7), skip_if = "is_default")]
+    pub push_url: String,
+    /// Root address of the port for commands, if ports are separate; empty if all goes by one.
+    #[cbor(n(8), skip_if = "is_default")]
+    pub reverse_url: String,
+}
+
+/// A connection is for the commands to a link that is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Reverse {
+    /// Identity of the run of the agent that holds that link.
+    #[n(0)]
+    pub session: SessionId,
 }
 
 /// How often to send what. Zero = the agent's own default.

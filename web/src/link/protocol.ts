@@ -53,6 +53,19 @@ export interface Versions {
   readonly agent: string;
 }
 
+/** A time in which a server was away. Until it is back, the reason is mostly a guess. */
+export interface Absence {
+  readonly reason: 'stopped' | 'daemon_dead' | 'link_lost' | 'host_gone';
+  /** Whether the reason is more than a guess. */
+  readonly sure: boolean;
+  /** When it was last heard, ms since the epoch by the hub's clock. */
+  readonly since: number;
+  /** When it was heard again; `null` while it is away. */
+  readonly until: number | null;
+  /** Most of what was measured meanwhile came in afterwards. */
+  readonly filled: boolean;
+}
+
 export interface ServerFacts {
   readonly id: string;
   readonly name: string;
@@ -60,6 +73,8 @@ export interface ServerFacts {
   readonly username: string;
   readonly online: boolean;
   readonly state: ServerState;
+  /** Its present absence, or the last one. */
+  readonly absence: Absence | null;
   readonly last_seen: number;
   readonly agent: string;
   readonly versions: Versions;
@@ -163,6 +178,20 @@ const num = (v: unknown): number => (typeof v === 'number' && Number.isFinite(v)
 const numOrNull = (v: unknown): number | null => (typeof v === 'number' && Number.isFinite(v) ? v : null);
 const list = (v: unknown): readonly unknown[] => (Array.isArray(v) ? v : []);
 const state = (v: unknown): ServerState => (v === 'online' || v === 'stopped' || v === 'lost' ? v : 'offline');
+
+function absence(v: unknown): Absence | null {
+  if (!isDict(v)) return null;
+  const { reason } = v;
+  if (reason !== 'stopped' && reason !== 'daemon_dead' && reason !== 'link_lost' && reason !== 'host_gone') return null;
+  return {
+    reason,
+    sure: v.sure === true,
+    since: num(v.since),
+    until: numOrNull(v.until),
+    filled: v.filled === true,
+  };
+}
+
 const strings = (v: unknown): string[] => list(v).filter((s): s is string => typeof s === 'string');
 
 function versions(v: unknown): Versions {
@@ -225,6 +254,7 @@ const SERVER_FIELDS: { readonly [K in Exclude<keyof ServerFacts, 'id'>]: (v: unk
   username: str,
   online: (v) => v === true,
   state,
+  absence,
   last_seen: num,
   agent: str,
   versions,

@@ -38,6 +38,7 @@ const NO_FACTS: Omit<ServerFacts, 'id'> = {
   username: '',
   online: false,
   state: 'offline',
+  absence: null,
   last_seen: 0,
   agent: '',
   versions: { pm2: '', node: '', agent: '' },

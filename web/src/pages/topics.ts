@@ -41,7 +41,7 @@ export const TOPICS: readonly Topic[] = [
   {
     id: 'network',
     title: 'Firewalls, proxies, ports and addresses to allow',
-    text: 'The agent only opens connections outwards, to the one address of this hub: the Connect panel shows it, with the addresses behind it. A proxy is taken from `PM2_PROXY` (http, https, socks4, socks5, with user and password) or `HTTPS_PROXY`, minus `NO_PROXY`, when you run `pilothouse link`.',
+    text: 'The agent only opens connections outwards, to the one address of this hub: the Connect panel shows it, with the addresses behind it. A proxy is taken from `PM2_PROXY` (http, https, socks4, socks5, with user and password) or `HTTPS_PROXY`, minus `NO_PROXY`, when you run `pilothouse link`. A hub can have ports of their own for data and commands, as PM2 had 80 and 43554 (`--push-listen`, `--reverse-listen`): agents follow by themselves, `PM2_PUSH_URL` and `PM2_REVERSE_URL` name them by hand, and `none` keeps to one port.',
   },
   {
     id: 'versions',
@@ -64,6 +64,11 @@ export const TOPICS: readonly Topic[] = [
     text: 'Two servers of one name are kept apart and marked. See which daemons run with `ps -ax | grep PM2`, end the one too many, or link each under its own name.',
   },
   {
+    id: 'away',
+    title: 'Why is my server offline?',
+    text: 'Stopped: PM2 was ended or unlinked there. PM2 dead: it ended without a word and nothing started it again; run `pilothouse resurrect`. Link lost: nothing comes through, look at the network. Host gone: nothing has come for long, so the machine may be off. The last two are guesses while it is dark; when it is back, the line below its name says what it was, and what was measured meanwhile is filled in.',
+  },
+  {
     id: 'reverse',
     title: '"Reverse connection not established"',
     text: 'Data arrives, but no command reaches the host: no restart, reload, scale, reset, logs or action works. Let WebSockets to this hub through (or port 43554 outbound, where ports are separate), look into `~/.pm2/agent.log`, and run `pilothouse link`. It heals by itself.',
@@ -81,7 +86,7 @@ export const TOPICS: readonly Topic[] = [
   {
     id: 'privacy',
     title: 'What leaves my host?',
-    text: 'See for yourself: `pilothouse link inspect` prints every message. Environment variables are never sent, values under names that sound like secrets are hidden, and `policy.toml` in the home says which commands the hub may give.',
+    text: 'See for yourself: `pilothouse link inspect` prints every message. Environment variables are never sent, values under names that sound like secrets are hidden, and `redact.toml` in the home hides more: regular expressions under `text`, `names` and `metrics`. `policy.toml` there says which commands the hub may give.',
   },
 ];
 

@@ -126,6 +126,7 @@ describe('rows of the overview', () => {
     descending: false,
     rank: new Map(),
     narrow: false,
+    at: 0,
     ...over,
   });
   const show = (rows: readonly Row[]) =>
@@ -165,6 +166,13 @@ describe('rows of the overview', () => {
       'api',
       'mail',
     ]);
+  });
+
+  it('tells what an absence was, while that is news', () => {
+    const absence = { reason: 'link_lost', sure: true, since: 1_000, until: 61_000, filled: true } as const;
+    const back = server({ name: 'web', absence, processes: [] });
+    expect(show(layout(base([back], { at: 62_000 })).rows)).toEqual(['[web]', '!back', 'empty']);
+    expect(show(layout(base([back], { at: 662_000 })).rows)).toEqual(['[web]', 'empty']);
   });
 
   it('opens apps and keeps heights with rows', () => {

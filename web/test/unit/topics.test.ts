@@ -8,7 +8,7 @@ describe('the help', () => {
     expect(search('')).toHaveLength(TOPICS.length);
     expect(ids(search('red dot'))).toContain('monitor');
     expect(ids(search('socks password'))).toEqual(['network']);
-    expect(ids(search('43554'))).toEqual(['reverse']);
+    expect(ids(search('43554'))).toEqual(['network', 'reverse']);
     expect(search('zebra')).toEqual([]);
   });
   it('knows what a report is likely about', () => {

@@ -177,6 +177,7 @@ fn the_file_is_pm2s_in_content_and_look() {
         proxy: None,
         proxy_address: String::new(),
         reverse: true,
+        ports: PortSettings::default(),
     };
     save(home.path(), &to_file(&settings, "7.0.4", None)).unwrap();
     let text = std::fs::read_to_string(path(home.path())).unwrap();

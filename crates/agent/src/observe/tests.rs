@@ -20,7 +20,7 @@ fn observe(live: &mut Live, at: u64, processes: &[(u32, Process)]) {
             process: process.clone(),
         })
         .collect();
-    live.observe(at, Host::default(), list);
+    live.observe(at, Host::default(), list, &Rules::default());
 }
 
 #[test]
@@ -150,11 +150,11 @@ fn logs_go_to_who_asked_until_the_time_is_over() {
         ..LogLine::default()
     };
     let mut logs = Logs::default();
-    logs.line(line("a"));
+    logs.line(line("a"), &Rules::default());
     assert!(!logs.has_lines(), "nobody asked");
     logs.subscribe(1, Some("a".into()), Duration::from_secs(120));
-    logs.line(line("a"));
-    logs.line(line("b"));
+    logs.line(line("a"), &Rules::default());
+    logs.line(line("b"), &Rules::default());
     assert_eq!(logs.take().lines, [line("a")]);
     logs.subscribe(1, Some("a".into()), Duration::from_secs(200));
     assert!(logs.expire(Duration::from_secs(120)).is_empty(), "renewed");
@@ -167,7 +167,7 @@ fn lines_that_do_not_fit_are_counted() {
     let mut logs = Logs::default();
     logs.subscribe(1, None, Duration::from_secs(1));
     for _ in 0..6_000 {
-        logs.line(LogLine::default());
+        logs.line(LogLine::default(), &Rules::default());
     }
     let batch = logs.take();
     assert_eq!((batch.lines.len(), batch.dropped), (5_000, 1_000));
@@ -178,14 +178,16 @@ fn lines_that_do_not_fit_are_counted() {
 #[test]
 fn what_happened_is_cleaned_of_environments() {
     let mut happened = Happened::default();
-    happened.event(Event {
+    let event = Event {
         data: r#"{"env":{"SECRET":"x"},"code":1}"#.into(),
         ..Event::default()
-    });
-    happened.exception(Exception {
+    };
+    let exception = Exception {
         metadata: r#"{"password":"x"}"#.into(),
         ..Exception::default()
-    });
+    };
+    happened.event(event, &Rules::default());
+    happened.exception(exception, &Rules::default());
     let bodies = happened.take();
     let ReportBody::Events(events) = &bodies[0] else {
         panic!("no events")

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+/// What TCP may take: by then its first three tries are out.
+const CONNECT_TIME: Duration = Duration::from_secs(4);
 /// What a proxy may take for its answer.
 const PROXY_TIME: Duration = Duration::from_secs(8);
 /// Longest head of a proxy's answer.
@@ -71,8 +73,13 @@ async fn connect(host_port: &str) -> Result<TcpStream, String> {
     let addresses = look_up(host_port)
         .await
         .map_err(|e| format!("looking up {host_port}: {e}"))?;
-    let tcp = TcpStream::connect(addresses.as_slice())
+    let connecting = TcpStream::connect(addresses.as_slice());
+    let tcp = tokio::time::timeout(CONNECT_TIME, connecting)
         .await
+        .map_err(|_| {
+            let seconds = CONNECT_TIME.as_secs();
+            format!("connecting to {host_port}: no answer within {seconds} s; a firewall may drop it")
+        })?
         .map_err(|e| format!("connecting to {host_port}: {e}"))?;
     // Live updates are small and each is wanted at once.
     let _ = tcp.set_nodelay(true);

@@ -2,11 +2,14 @@
 
 use super::Agent;
 use super::actions::{self, Pending};
+use super::addresses::Addresses;
+use super::reverse::Reverse;
 use super::socket::ConnEvent;
 use crate::api::{ActionCall, Reply, Request, RequestId};
 use crate::config::{self, LinkSettings};
 use crate::link::{ConnId, Input, Moment};
 use crate::observe::MAX_DATA;
+use crate::ports::{Way, Ways};
 use crate::redact;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -26,21 +29,43 @@ impl Agent {
         let now = self.now();
         match event {
             ConnEvent::Opened { local_ip, commands } => {
-                self.shared.commands.store(commands, Ordering::Relaxed);
+                let together = self.ways.now() == Way::Main;
+                self.shared.by_websocket.store(commands, Ordering::Relaxed);
+                self.shared
+                    .commands
+                    .store(commands && together, Ordering::Relaxed);
                 self.probe.internal_ip = local_ip;
                 if let Some(ip) = local_ip {
                     self.live.set_internal_ip(ip.to_string());
                 }
-                self.journal.line(match commands {
-                    true => format!("connected to {}", self.address.host_port),
-                    false => format!(
-                        "no WebSocket gets through to {}: data goes out by HTTP POST, and no command can come in",
-                        self.address.host_port
+                let place = self.place();
+                let text = match (commands, together) {
+                    (true, true) => format!("connected to {place}"),
+                    (true, false) => format!("connected to {place}, for data"),
+                    (false, true) => format!(
+                        "no WebSocket gets through to {place}: data goes out by HTTP POST, and no command can come in"
                     ),
-                });
+                    (false, false) => {
+                        format!("no WebSocket gets through to {place}: data goes out by HTTP POST")
+                    }
+                };
+                self.journal.line(text);
                 self.link.handle(now, Input::Opened(conn));
             }
             ConnEvent::OpenFailed(error) => self.link.handle(now, Input::OpenFailed(conn, error)),
+            ConnEvent::ReverseOpened => {
+                let place = self.addresses.reverse().map_or("", |address| &address.host_port);
+                let text = format!("connected to {place}, for commands");
+                self.journal.line(text);
+                self.set_commands(true, None);
+            }
+            ConnEvent::ReverseClosed(why) => {
+                self.journal.line(format!("no commands can come in: {why}"));
+                // Whoever watched asks again by the next one.
+                self.logs.clear();
+                self.log_wish.wanted = false;
+                self.set_commands(false, Some(why));
+            }
             ConnEvent::Closed(cause) => self.link.handle(now, Input::Closed(conn, cause)),
             ConnEvent::Message(message) => {
                 self.link.handle(now, Input::Heard(conn));
@@ -54,7 +79,9 @@ impl Agent {
         match message {
             HubMessage::Welcome(welcome) => {
                 self.link.handle(now, Input::Welcomed(conn));
-                self.welcomed(welcome);
+                if self.is_linked() {
+                    self.welcomed(conn, welcome);
+                }
             }
             HubMessage::Refuse(refuse) => {
                 let said = redact::clip(&refuse.message, 500).to_owned();
@@ -85,11 +112,77 @@ impl Agent {
         }
     }
 
-    fn welcomed(&mut self, welcome: Welcome) {
+    fn set_commands(&self, open: bool, trouble: Option<String>) {
+        self.shared.commands.store(open, Ordering::Relaxed);
+        self.shared.commands_trouble(trouble);
+    }
+
+    /// The hub named its ports. Whether the link goes on by this connection.
+    fn ports_told(&mut self, conn: ConnId, welcome: &Welcome) -> bool {
+        let settings = &mut self.config.settings;
+        let changed = settings
+            .ports
+            .told(&settings.root, &welcome.push_url, &welcome.reverse_url);
+        match changed {
+            Ok(false) => return true,
+            Ok(true) => {}
+            Err(why) => {
+                self.journal
+                    .line(format!("the hub's separate ports are not used: {why}"));
+                return true;
+            }
+        }
+        let ports = settings.ports.clone();
+        match Addresses::new(settings, self.machine, &self.tls) {
+            Ok(addresses) => self.addresses = addresses,
+            // They were looked at as they were told.
+            Err(error) => self.journal.line(error.to_string()),
+        }
+        self.ways = Ways::new(ports.separate.is_some());
+        {
+            let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.places = self.addresses.places();
+        }
+        let home = &self.config.home;
+        let stored = config::load(home).and_then(|file| {
+            // Only if it is still of this hub: the user may have linked elsewhere meanwhile.
+            match file.filter(|file| file.info_node == self.config.settings.root) {
+                Some(file) => {
+                    let ports = ports.to_stored();
+                    config::save(home, &config::AgentFile { ports, ..file })
+                }
+                None => Ok(()),
+            }
+        });
+        if let Err(error) = stored {
+            self.journal.line(format!("storing the hub's ports: {error}"));
+        }
+        let text = match &ports.separate {
+            Some(ports) => format!(
+                "the hub has separate ports: {} for data, {} for commands",
+                ports.push, ports.reverse
+            ),
+            None => "the hub has one port for everything".to_owned(),
+        };
+        self.journal.line(&text);
+        let now = self.now();
+        self.link.handle(now, Input::Closed(conn, text));
+        self.link.handle(now, Input::Retry);
+        false
+    }
+
+    fn welcomed(&mut self, conn: ConnId, welcome: Welcome) {
+        if welcome.key_order == KeyOrder::Swapped {
+            self.swap_keys();
+        }
+        if !self.ports_told(conn, &welcome) {
+            return;
+        }
         let server = redact::clip(&welcome.server_id, 64);
         let text = format!(
             "linked to {} as `{}` (server {server})",
-            self.address.host_port, self.facts.name
+            self.place(),
+            self.facts.name
         );
         self.journal.line(text);
         self.settings = welcome.settings;
@@ -97,8 +190,13 @@ impl Agent {
             let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
             told.remote_host = redact::clip(&welcome.web_url, 500).to_owned();
         }
-        if welcome.key_order == KeyOrder::Swapped {
-            self.swap_keys();
+        if let (Way::Push, true, Some(address)) = (
+            self.ways.now(),
+            self.config.settings.reverse,
+            self.addresses.reverse(),
+        ) {
+            let (shared, events) = (self.shared.clone(), self.conn_events.clone());
+            self.reverse = Some(Reverse::keep(conn, address.clone(), self.session, shared, events));
         }
         // First the present, then what was missed.
         self.live.forget();
@@ -119,16 +217,19 @@ impl Agent {
             ..
         } = &mut self.config.settings;
         std::mem::swap(public_key, secret_key);
-        self.address.authorization = format!("Bearer {public_key}.{secret_key}");
         {
             let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
             told.public_key.clone_from(public_key);
             told.secret_key.clone_from(secret_key);
         }
+        let (public_key, secret_key) = (public_key.clone(), secret_key.clone());
+        if let Ok(addresses) = Addresses::new(&self.config.settings, self.machine, &self.tls) {
+            self.addresses = addresses;
+        }
         let home = &self.config.home;
         let stored = config::load(home).map(|file| {
             // Only if it still holds these keys: the user may have linked elsewhere meanwhile.
-            file.filter(|f| f.public_key == *secret_key && f.secret_key == *public_key)
+            file.filter(|f| f.public_key == secret_key && f.secret_key == public_key)
         });
         let outcome = match stored {
             Ok(Some(mut file)) => {
@@ -210,9 +311,11 @@ impl Agent {
         let Some(pending) = self.actions.get(id) else {
             return;
         };
+        let asked_as = pending.asked_as;
+        self.look_at_rules();
         let progress = ActionProgress {
-            id: pending.asked_as,
-            data: redact::json(data, MAX_DATA),
+            id: asked_as,
+            data: self.clean_json(data),
         };
         self.send(&AgentMessage::from(progress));
     }
@@ -246,16 +349,26 @@ impl Agent {
         self.answer(pending.asked_as, reply, took);
     }
 
+    /// Data of an app as the host lets it go. Without rules that are understood there is no link either.
+    fn clean_json(&self, data: &str) -> String {
+        let clean = |rules: &crate::rules::Rules| rules.json(data, MAX_DATA);
+        self.rules.rules().map_or_else(|_| String::new(), clean)
+    }
+
     fn answer(&mut self, id: u64, reply: Reply, took: Duration) {
+        self.look_at_rules();
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let result = match reply {
             Ok(data) => ActionResult {
                 id,
                 error: None,
-                data: redact::json(&data, MAX_DATA),
+                data: self.clean_json(&data),
                 took_ms,
             },
             Err(mut error) => {
+                if let Ok(rules) = self.rules.rules() {
+                    rules.text(&mut error.message);
+                }
                 error.message = redact::clip(&error.message, 2_000).to_owned();
                 ActionResult {
                     id,

@@ -2,12 +2,14 @@
 //! effects into socket and file work, and decides nothing itself.
 
 mod actions;
+mod addresses;
 mod ask;
 mod dial;
 mod facts;
 mod hub;
 pub(crate) mod look;
 mod push;
+mod reverse;
 mod socket;
 mod tls;
 
@@ -18,13 +20,17 @@ use crate::config;
 use crate::identity;
 use crate::info::{LinkStatus, Shared, Told};
 use crate::journal::Journal;
-use crate::link::{ConnId, Effect, Input, Link, Moment, State};
-use crate::observe::{Happened, Live, Logs, Samples, Update};
+use crate::link::{ConnId, Effect, Input, Link, Moment, OpenError, State};
+use crate::observe::{Happened, Live, Logs, MAX_DATA, Samples, Update};
 use crate::policy::PolicyFile;
+use crate::ports::{Way, Ways};
+use crate::rules::{Rules, RulesFile};
 use crate::spool::Spool;
 use actions::Actions;
+use addresses::Addresses;
 use facts::{HostProbe, now_ms};
-use socket::{Address, Conn, ConnEvent};
+use reverse::Reverse;
+use socket::{Conn, ConnEvent};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -51,7 +57,6 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
     let lock = os::lock::FileLock::try_exclusive(&lock_path)
         .map_err(file_error(lock_path))?
         .ok_or_else(|| StartError::AlreadyRunning(config.home.clone()))?;
-    let url = config::websocket_url(&config.settings.root)?;
     let machine = identity::machine_id(&config.home, &identity::machine_fingerprint())?;
     let session = SessionId(identity::random_id()?);
     let spool =
@@ -62,6 +67,7 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
     let tls =
         tls::client_config(&config.authorities).map_err(|e| StartError::Thread(std::io::Error::other(e)))?;
     let settings = &config.settings;
+    let addresses = Addresses::new(settings, machine, &tls)?;
     let shared = Arc::new(Shared {
         observations_lost: AtomicU64::new(0),
         log_lines_lost: AtomicU64::new(0),
@@ -71,23 +77,17 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
             public_key: settings.public_key.clone(),
             secret_key: settings.secret_key.clone(),
             remote_host: settings.root.clone(),
+            places: addresses.places(),
+            commands_trouble: None,
         }),
         machine_name: settings.machine_name.clone(),
-        socket_path: url.clone(),
+        socket_path: addresses.of(Way::Main).url.clone(),
         home: config.home.clone(),
         reverse: settings.reverse,
+        by_websocket: true.into(),
         commands: true.into(),
         inspector: crate::inspect::Inspector::default(),
     });
-    let address = Address {
-        host_port: socket::host_port(&url),
-        url,
-        proxy: settings.proxy.clone(),
-        tls,
-        authorization: format!("Bearer {}.{}", settings.public_key, settings.secret_key),
-        machine: machine.to_string(),
-        user_agent: format!("Pilothouse agent {}", env!("CARGO_PKG_VERSION")),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -103,6 +103,8 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         facts: facts::server_facts(&config),
         journal: Journal::open(&config.home, secrets),
         policy: PolicyFile::open(&config.home),
+        rules: RulesFile::open(&config.home),
+        rules_since: spool.next_seq(),
         probe: HostProbe::new(),
         link: Link::new(seed),
         live: Live::default(),
@@ -112,6 +114,9 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         actions: Actions::default(),
         settings: Settings::default(),
         conn: None,
+        ways: Ways::new(settings.ports.separate.is_some()),
+        reverse: None,
+        tls,
         room: Arc::new(Notify::new()),
         sampling: Wish::new(true),
         log_wish: Wish::new(false),
@@ -120,7 +125,7 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         started: Instant::now(),
         shared: shared.clone(),
         config,
-        address,
+        addresses,
         machine,
         session,
         spool,
@@ -165,9 +170,18 @@ struct Agent {
     facts: ServerFacts,
     machine: MachineId,
     session: SessionId,
-    address: Address,
+    addresses: Addresses,
+    /// Which trust addresses need.
+    tls: Arc<rustls::ClientConfig>,
+    ways: Ways,
+    /// The connection for commands alone, while ports are separate and there is a link.
+    reverse: Option<Reverse>,
     journal: Journal,
     policy: PolicyFile,
+    /// What the host keeps to itself.
+    rules: RulesFile,
+    /// The first report that was gathered under the present rules.
+    rules_since: u64,
     probe: HostProbe,
     link: Link,
     live: Live,
@@ -259,19 +273,26 @@ impl Agent {
         if !self.sampling.wanted {
             return;
         }
+        self.look_at_rules();
+        // What cannot be cleaned is not even kept.
+        let Ok(rules) = self.rules.rules() else { return };
         let soon = self.now() + GATHER;
         match observation {
-            Observation::Processes(processes) => self.tick(processes),
+            Observation::Processes(processes) => {
+                let (at, host) = (now_ms(), self.probe.read());
+                self.live.observe(at, host, processes, rules);
+                self.tick(at);
+            }
             Observation::Event(event) => {
-                self.happened.event(event);
+                self.happened.event(event, rules);
                 self.flush_at.get_or_insert(soon);
             }
             Observation::Exception(exception) => {
-                self.happened.exception(exception);
+                self.happened.exception(exception, rules);
                 self.flush_at.get_or_insert(soon);
             }
             Observation::Log(line) => {
-                self.logs.line(line);
+                self.logs.line(line, rules);
                 if self.logs.has_lines() {
                     self.flush_at.get_or_insert(soon);
                 }
@@ -282,10 +303,35 @@ impl Agent {
         }
     }
 
-    fn tick(&mut self, processes: Vec<crate::api::ProcessObservation>) {
-        let at = now_ms();
-        let host = self.probe.read();
-        self.live.observe(at, host, processes);
+    /// Other rules count at once, also for what was gathered under those before; rules that are not understood end the link.
+    fn look_at_rules(&mut self) {
+        if !self.rules.look() {
+            return;
+        }
+        let mut gathered = self.happened.take();
+        gathered.extend(self.samples.take());
+        self.logs.drop_lines();
+        self.live = Live::default();
+        match self.rules.rules() {
+            Ok(rules) => {
+                gathered.iter_mut().for_each(|body| rules.report(body, MAX_DATA));
+                gathered.into_iter().for_each(|body| self.report(body));
+                self.journal
+                    .line("other rules for what leaves this host are in force");
+                self.link.handle(self.now(), Input::Retry);
+            }
+            Err(error) => {
+                let why = error.to_string();
+                match self.link.conn() {
+                    Some(conn) => self.link.handle(self.now(), Input::Closed(conn, why)),
+                    None => self.journal.line(why),
+                }
+            }
+        }
+        self.rules_since = self.spool.next_seq();
+    }
+
+    fn tick(&mut self, at: u64) {
         self.samples.add(self.live.view());
         let every = or_default(self.settings.samples_interval_ms, 5_000);
         // The tick itself may be late by some milliseconds; half a second decides.
@@ -371,7 +417,15 @@ impl Agent {
             let Some(record) = self.spool.next_unsent() else {
                 return;
             };
-            permit.send(with_drops(record.payload, record.dropped));
+            let frame = match self.rules.rules() {
+                Ok(rules) if record.seq < self.rules_since && !rules.is_empty() => {
+                    cleaned(record.payload, rules)
+                }
+                Ok(_) => record.payload,
+                // The link is about to end.
+                Err(_) => return,
+            };
+            permit.send(with_drops(frame, record.dropped));
         }
     }
 
@@ -379,11 +433,17 @@ impl Agent {
         while let Some(effect) = self.link.poll_effect() {
             match effect {
                 Effect::Open(id) => {
-                    self.journal
-                        .line(format!("connecting to {}", self.address.host_port));
+                    self.look_at_rules();
+                    if let Err(error) = self.rules.rules() {
+                        let held = OpenError::Failed(error.to_string());
+                        self.link.handle(self.now(), Input::OpenFailed(id, held));
+                        continue;
+                    }
+                    let address = self.addresses.of(self.ways.begin()).clone();
+                    self.journal.line(format!("connecting to {}", address.host_port));
                     let (events, room) = (self.conn_events.clone(), self.room.clone());
                     let shared = self.shared.clone();
-                    self.conn = Some(Conn::open(id, self.address.clone(), shared, events, room));
+                    self.conn = Some(Conn::open(id, address, shared, events, room));
                 }
                 Effect::Hello(_) => {
                     let hello = self.hello();
@@ -396,10 +456,8 @@ impl Agent {
                     self.send(&AgentMessage::from(Ping { token }));
                 }
                 Effect::Close(id, why) => {
-                    self.journal.line(format!(
-                        "closing the connection to {}: {why}",
-                        self.address.host_port
-                    ));
+                    let text = format!("closing the connection to {}: {why}", self.place());
+                    self.journal.line(text);
                     if let Some(conn) = self.conn.take_if(|conn| conn.id == id) {
                         tokio::spawn(conn.close());
                     }
@@ -429,8 +487,15 @@ impl Agent {
         }
     }
 
+    /// `host:port` of the connection, or of the last one.
+    fn place(&self) -> &str {
+        &self.addresses.of(self.ways.now()).host_port
+    }
+
     /// The connection is gone: who waited on it waits no more.
     fn unlinked(&mut self) {
+        self.reverse = None;
+        self.shared.commands_trouble(None);
         for pending in self.actions.abandon() {
             self.journal.line(format!(
                 "action {}: the link ended before its result",
@@ -454,7 +519,7 @@ impl Agent {
                     .line(format!("{cause}; next try in {:.1} s", wait.as_secs_f64()));
                 let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 LinkStatus::Waiting {
-                    cause: cause.clone(),
+                    cause: self.ways.failed(cause),
                     retry_in_ms,
                 }
             }
@@ -464,10 +529,8 @@ impl Agent {
                 until,
             } => {
                 let wait = until.saturating_sub(now).as_secs();
-                self.journal.line(format!(
-                    "refused by {}: {reason}; asking again in {wait} s",
-                    self.address.host_port
-                ));
+                let text = format!("refused by {}: {reason}; asking again in {wait} s", self.place());
+                self.journal.line(text);
                 let reason = reason.clone();
                 if *pending {
                     LinkStatus::Pending { reason }
@@ -478,7 +541,10 @@ impl Agent {
             State::Stopped => LinkStatus::Stopped,
         };
         match status {
-            LinkStatus::Linked => self.sampling.wanted = true,
+            LinkStatus::Linked => {
+                self.sampling.wanted = true;
+                self.ways.held();
+            }
             LinkStatus::Refused { .. } | LinkStatus::Pending { .. } | LinkStatus::Stopped => {
                 self.sampling.wanted = false;
             }
@@ -551,6 +617,25 @@ fn or_default(ms: u32, default: u64) -> u64 {
     } else {
         u64::from(ms).clamp(250, 60_000)
     }
+}
+
+/// The frame of a report that was gathered under other rules, as the present ones want it.
+fn cleaned(frame: Vec<u8>, rules: &Rules) -> Vec<u8> {
+    let Ok(AgentMessage::Report(mut report)) = AgentMessage::from_frame(&frame) else {
+        return frame;
+    };
+    let seq = report.seq;
+    rules.report(&mut report.body, MAX_DATA);
+    // What grew beyond the bound by its cleaning is told by its number alone, so that the hub acknowledges it.
+    AgentMessage::from(report).to_frame().unwrap_or_else(|_| {
+        let body = ReportBody::Events(wire::message::Events::default());
+        let empty = Report {
+            seq,
+            dropped: 0,
+            body,
+        };
+        AgentMessage::from(empty).to_frame().unwrap_or_default()
+    })
 }
 
 /// The frame of a report, with the number of those that were dropped before it.

@@ -46,6 +46,17 @@ pub(super) struct Address {
     pub(super) user_agent: String,
 }
 
+impl Address {
+    /// `host:port` of what is connected to first: the proxy's, if there is one.
+    pub(super) fn first_stop(&self) -> String {
+        match &self.proxy {
+            Some(proxy) if proxy.host.contains(':') => format!("[{}]:{}", proxy.host, proxy.port),
+            Some(proxy) => format!("{}:{}", proxy.host, proxy.port),
+            None => self.host_port.clone(),
+        }
+    }
+}
+
 /// What a connection reports.
 pub(super) enum ConnEvent {
     Opened {
@@ -55,6 +66,10 @@ pub(super) enum ConnEvent {
     },
     OpenFailed(OpenError),
     Message(HubMessage),
+    /// The connection for commands alone is open.
+    ReverseOpened,
+    /// It ended, or could not be opened, and why.
+    ReverseClosed(String),
     Closed(String),
 }
 
@@ -191,7 +206,7 @@ async fn run(
 
 /// Whether it was the WebSocket that did not get through, where plain HTTP may.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Blocked {
+pub(super) enum Blocked {
     Yes,
     No,
 }
@@ -206,7 +221,7 @@ pub(super) async fn try_open(address: &Address) -> Result<(), OpenError> {
     open(address).await.map(|_| ()).map_err(|(error, _)| error)
 }
 
-async fn open(address: &Address) -> Result<(Ws, Option<IpAddr>), (OpenError, Blocked)> {
+pub(super) async fn open(address: &Address) -> Result<(Ws, Option<IpAddr>), (OpenError, Blocked)> {
     let at = &address.host_port;
     let failed = |step: &str, cause: String| {
         let error = OpenError::Failed(format!("{step} {at}: {cause}"));
@@ -345,7 +360,7 @@ async fn carry(
     }
 }
 
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(e) = source {

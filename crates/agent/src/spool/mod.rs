@@ -159,6 +159,11 @@ impl Spool {
         self.entries.front().map_or(self.next_seq, |e| e.seq)
     }
 
+    /// Number of the next report that is taken in.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
     /// Number of the last acknowledged report.
     pub fn acked(&self) -> u64 {
         self.state.acked

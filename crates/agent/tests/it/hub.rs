@@ -66,6 +66,7 @@ impl Hub {
             reverse: true,
             proxy: None,
             proxy_address: String::new(),
+            ports: agent::ports::PortSettings::default(),
         };
         AgentConfig {
             pm2_version: "7.0.4".into(),

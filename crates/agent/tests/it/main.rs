@@ -4,4 +4,5 @@ mod hub;
 mod link;
 mod reports;
 mod requests;
+mod rules;
 mod tls;

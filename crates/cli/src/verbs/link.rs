@@ -123,6 +123,9 @@ fn begin(context: &Context<'_>, mut typed: LinkTyped) -> Result<Then, Failure> {
             _ if Instant::now() < deadline => std::thread::sleep(POLL),
             _ => {
                 let reason = if reason.is_empty() { "no answer" } else { reason };
+                for place in super::link_reach::unreachable(&places(&info)) {
+                    console.warn(format_args!("No connection to {place}"));
+                }
                 console.warn(format_args!(
                     "Not connected to the hub yet ({reason}), retrying in background; see {} and `{} link doctor`",
                     context.home.agent_log.display(),
@@ -132,6 +135,12 @@ fn begin(context: &Context<'_>, mut typed: LinkTyped) -> Result<Then, Failure> {
             }
         }
     }
+}
+
+/// `host:port` of each address that the agent connects to.
+fn places(info: &Value) -> Vec<String> {
+    let places = info.get("places").and_then(Value::as_array).into_iter().flatten();
+    places.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// Keys that the hub does not know are not kept: the link that was there before comes back.
@@ -216,10 +225,16 @@ pub(super) fn info_rows(stored: &LinkChoice, live: &Value) -> [(&'static str, St
     };
     let flag = |key: &str, default| live.get(key).and_then(Value::as_bool).unwrap_or(default);
     let reverse = match (flag("reverse", stored.reverse), connected, flag("commands", true)) {
-        (false, ..) => "disabled on this host",
-        (true, true, true) => "connected",
-        (true, true, false) => "not connected: no WebSocket gets through, data goes out by HTTP POST",
-        (true, false, _) => "not connected",
+        (false, ..) => "disabled on this host".to_owned(),
+        (true, true, true) => "connected".to_owned(),
+        (true, true, false) => match (text("commands_trouble"), text("transporters")) {
+            (Some(why), _) => format!("not connected: {why}"),
+            (None, Some("push")) => {
+                "not connected: no WebSocket gets through, data goes out by HTTP POST".to_owned()
+            }
+            (None, _) => "connecting".to_owned(),
+        },
+        (true, false, _) => "not connected".to_owned(),
     };
     let count = |key: &str| live.get(key).and_then(Value::as_u64).unwrap_or(0);
     let lost = count("reports_dropped") + count("observations_lost") + count("log_lines_lost");
@@ -248,7 +263,7 @@ pub(super) fn info_rows(stored: &LinkChoice, live: &Value) -> [(&'static str, St
             "Data channel",
             if connected { "connected" } else { "not connected" }.to_owned(),
         ),
-        ("Command channel", reverse.to_owned()),
+        ("Command channel", reverse),
         (
             "Waiting / lost",
             format!("{} reports / {lost}", count("reports_waiting")),

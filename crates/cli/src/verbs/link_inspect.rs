@@ -1,4 +1,5 @@
-//! `link inspect`: what leaves this host, message by message, as the agent hands it to the socket.
+//! `link inspect`: what leaves this host, message by message, as the agent hands it to the socket. With `--raw` the bytes
+//! themselves, as base64.
 
 use super::Then;
 use crate::client::Client;
@@ -52,7 +53,10 @@ pub(super) fn inspect(context: &Context<'_>, seconds: Option<&str>) -> Result<Th
 
 fn look(context: &Context<'_>, client: &mut Client, after: u64) -> Result<Vec<Value>, Failure> {
     let answer = client
-        .ask(method::AGENT_INSPECT, &(json!({ "after": after }),))
+        .ask(
+            method::AGENT_INSPECT,
+            &(json!({ "after": after, "raw": context.typed.on("raw") }),),
+        )
         .map_err(super::link::no_agent)?;
     match answer {
         Value::Array(list) => Ok(list),

@@ -19,6 +19,7 @@ pub(crate) mod kill;
 pub(crate) mod link;
 mod link_doctor;
 mod link_inspect;
+mod link_reach;
 mod list;
 mod logs;
 mod lookup;

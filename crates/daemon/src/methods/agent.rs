@@ -31,7 +31,8 @@ pub(super) fn info(daemon: &mut Daemon, responder: Responder) {
 /// What the agent sent after the message whose number is given.
 pub(super) fn inspect(daemon: &mut Daemon, args: &Args, responder: Responder) {
     let after = args.get(0).get("after").and_then(Value::as_u64).unwrap_or(0);
-    responder.value(&daemon.agent.sent(after));
+    let raw = args.get(0).get("raw").and_then(Value::as_bool).unwrap_or(false);
+    responder.value(&daemon.agent.sent(after, raw));
 }
 
 /// What comes in by `interactor.sock`.

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
+use crate::ports::Door;
 use crate::state::AppState;
 
 /// A request's body: JSON, or a form when the header says so. No body is `{}`: clients send one or the other with
@@ -57,6 +58,7 @@ impl Origin {
         if let Some(public) = &state.options.public_url {
             return Self(public.trim_end_matches('/').to_owned());
         }
+        let door = parts.extensions.get::<Door>().copied().unwrap_or(Door::Main);
         // A request by way of an HTTP proxy names scheme and host in its first line: they come before the header.
         let host = parts
             .uri
@@ -72,7 +74,8 @@ impl Origin {
             })
             .unwrap_or("localhost");
         let https = parts.uri.scheme_str() == Some("https") || forwarded_https(parts);
-        Self(format!("{}://{host}", if https { "https" } else { "http" }))
+        let origin = format!("{}://{host}", if https { "https" } else { "http" });
+        Self(state.ports.root(origin, door))
     }
 
     /// Whether it is reached over TLS.

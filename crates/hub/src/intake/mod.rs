@@ -27,6 +27,24 @@ fn no_place(limit: Option<u32>) -> String {
     )
 }
 
+/// Whether the other end closed the connection, rather than that nothing came through.
+fn is_cut(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && matches!(
+                io.kind(),
+                TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown
+            )
+        {
+            return false;
+        }
+        cause = error.source();
+    }
+    true
+}
+
 /// The doors.
 pub fn router() -> Router<AppState> {
     ours::router().merge(pm2::router())

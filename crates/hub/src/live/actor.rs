@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::bucket::{Bucket, Changes, Output, Settings};
+use super::absence::{Departure, Life};
+use super::bucket::{Bucket, Changes, Joining, Output, Settings};
 use super::identity::{Decision, Newcomer};
-use super::link::{ActionError, Command};
-use super::model::{AgentKind, LinkId, ServerFacts, ServerId, ServerState};
+use super::link::{ActionError, Command, Reverse};
+use super::model::{AgentKind, LinkId, Millis, ServerFacts, ServerId, ServerState};
 use super::server::{Report, Server};
 use super::stored::StoredServer;
 use crate::clock::Clock;
@@ -67,8 +68,10 @@ pub(super) struct Arrival {
     pub(super) facts: Option<ServerFacts>,
     /// Where commands go. Closed by the owner when another link takes this one's place.
     pub(super) commands: mpsc::Sender<Command>,
-    /// Whether the host takes commands.
-    pub(super) reverse: bool,
+    /// Whether the host takes commands by it.
+    pub(super) reverse: Reverse,
+    /// Which run of the agent it is.
+    pub(super) life: Life,
 }
 
 type Question = Box<dyn FnOnce(&mut Bucket) + Send>;
@@ -80,7 +83,12 @@ pub(super) enum Input {
     Alive(ServerId, LinkId),
     Hint(ServerId, u32, &'static str),
     Failed(ServerId, String),
-    Detach(ServerId, LinkId, bool),
+    Detach(ServerId, LinkId, Departure),
+    Breath(ServerId),
+    /// Whether commands can be sent by it now.
+    Reverse(ServerId, LinkId, bool),
+    /// Samples of the past: from when to when, and how many.
+    Filled(ServerId, Millis, Millis, usize),
     Command(ServerId, Command),
     Configure(Settings, oneshot::Sender<()>),
     Remove(ServerId, Removal, oneshot::Sender<bool>),
@@ -226,10 +234,13 @@ impl Actor {
             Input::Alive(server, link) => self.bucket.alive(now, server, link),
             Input::Hint(server, pm_id, status) => self.bucket.hint(server, pm_id, status),
             Input::Failed(server, why) => self.bucket.failed(now, server, &why),
-            Input::Detach(server, link, clean) => {
+            Input::Detach(server, link, departure) => {
                 self.ports.remove(&link);
-                self.bucket.detach(now, server, link, clean);
+                self.bucket.detach(now, server, link, departure);
             }
+            Input::Reverse(server, link, open) => self.bucket.set_reverse(now, server, link, open),
+            Input::Breath(server) => self.bucket.breathes(now, server),
+            Input::Filled(server, first, last, count) => self.bucket.filled(now, server, first, last, count),
             Input::Command(server, command) => self.send_command(server, command),
             Input::Configure(settings, reply) => {
                 self.bucket.configure(now, settings);
@@ -294,14 +305,13 @@ impl Actor {
             self.end_links(server);
         }
         self.ports.insert(arrival.link, arrival.commands);
-        self.bucket.attach(
-            now,
-            server,
-            arrival.link,
-            arrival.reverse,
-            &arrival.name,
-            arrival.facts,
-        );
+        let joining = Joining {
+            link: arrival.link,
+            reverse: arrival.reverse,
+            life: arrival.life,
+        };
+        self.bucket
+            .attach(now, server, joining, &arrival.name, arrival.facts);
         self.act();
         Admission::Joined(Joined {
             server,

@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use wire::versions::TooOld;
 
+use super::absence::{Departure, Life};
 use super::identity::{self, Decision, Newcomer};
+use super::link::Reverse;
 use super::model::{AgentKind, Failure, LinkId, Millis, Object, ServerFacts, ServerId, ServerState};
 use super::server::{Effect, Identity, Link, Report, Server};
 use super::stored::{StoredError, StoredServer};
@@ -72,6 +74,17 @@ pub struct Changes {
     pub servers: Vec<Object>,
     /// Servers that are no more.
     pub gone: Vec<ServerId>,
+}
+
+/// A link that begins to speak for a server.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// Its number.
+    pub link: LinkId,
+    /// Whether commands can be sent by it.
+    pub reverse: Reverse,
+    /// Which run of the agent it is of.
+    pub life: Life,
 }
 
 /// What a home would meet in a bucket, for whoever asks before it links, or why it does not.
@@ -278,22 +291,19 @@ impl Bucket {
         &mut self,
         now: Millis,
         id: ServerId,
-        link: LinkId,
-        reverse: bool,
+        joining: Joining,
         name: &str,
         facts: Option<ServerFacts>,
     ) {
+        let Joining { link, reverse, life } = joining;
         let Some(server) = self.servers.get_mut(&id) else {
             return;
         };
-        server.links.insert(
-            link,
-            Link {
-                last_report: None,
-                reverse,
-            },
-        );
+        server.links.insert(link, Link::new(now, reverse));
         server.ended = None;
+        server.breath = None;
+        server.knows_uptime = false;
+        server.life = life;
         server.hidden = false;
         server.dirty = true;
         server.urgent = true;
@@ -338,6 +348,21 @@ impl Bucket {
         self.settle(now, id);
     }
 
+    /// An agent shows that it is there, and tells nothing.
+    pub fn breathes(&mut self, now: Millis, id: ServerId) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.breath = Some(now);
+        }
+    }
+
+    /// So many samples of the past came in, of the times from `first` to `last` by the hub's clock.
+    pub fn filled(&mut self, now: Millis, id: ServerId, first: Millis, last: Millis, count: usize) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.filled(now, first, last, count);
+            self.urgent |= server.urgent;
+        }
+    }
+
     /// An event says that a process is now `status`; shown at once, corrected by the next report.
     pub fn hint(&mut self, id: ServerId, pm_id: u32, status: &str) {
         if let Some(server) = self.servers.get_mut(&id) {
@@ -346,21 +371,21 @@ impl Bucket {
         }
     }
 
-    /// Whether commands can be sent on `link`.
-    pub fn set_reverse(&mut self, id: ServerId, link: LinkId, reverse: bool) {
+    /// The connection by which commands go to `link` came or went.
+    pub fn set_reverse(&mut self, now: Millis, id: ServerId, link: LinkId, open: bool) {
         if let Some(server) = self.servers.get_mut(&id)
             && let Some(link) = server.links.get_mut(&link)
-            && link.reverse != reverse
         {
-            link.reverse = reverse;
-            server.dirty = true;
-            server.urgent = true;
-            self.urgent = true;
+            let reverse = if open { Reverse::Open } else { Reverse::Awaited };
+            let last_report = link.last_report;
+            *link = Link::new(now, reverse);
+            link.last_report = last_report;
         }
+        self.settle(now, id);
     }
 
-    /// A link ended; `clean` when the agent said goodbye.
-    pub fn detach(&mut self, now: Millis, id: ServerId, link: LinkId, clean: bool) {
+    /// A link ended.
+    pub fn detach(&mut self, now: Millis, id: ServerId, link: LinkId, departure: Departure) {
         let Some(server) = self.servers.get_mut(&id) else {
             return;
         };
@@ -369,7 +394,7 @@ impl Bucket {
         }
         server.dirty = true;
         if server.links.is_empty() {
-            server.ended = Some((now, clean));
+            server.ended = Some((now, departure));
             self.outputs.push_back(Output::Save(id));
         }
         self.settle(now, id);

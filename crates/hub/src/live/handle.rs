@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::absence::{Departure, Life};
 use super::actor::{Actor, Admission, Arrival, Input, Removal, Told};
 use super::bucket::{Bucket, Settings};
 use super::event::HubEvent;
 use super::identity::Newcomer;
-use super::link::{ActionError, Command, Request, WAITING_COMMANDS};
+use super::link::{ActionError, Command, Request, Reverse, WAITING_COMMANDS};
 use super::logs::LogTap;
 use super::model::{AgentKind, LinkId, Millis, ServerFacts, ServerId};
 use super::server::Report;
@@ -186,8 +187,10 @@ pub struct Caller {
     /// Where commands go (see [`BucketHandle::command_queue`]). The other end closes when another link takes over:
     /// keep no copy.
     pub commands: mpsc::Sender<Command>,
-    /// Whether the host takes commands.
-    pub reverse: bool,
+    /// Whether the host takes commands by it.
+    pub reverse: Reverse,
+    /// Which run of the agent it is, on which boot of its machine.
+    pub life: Life,
 }
 
 impl BucketHandle {
@@ -211,6 +214,7 @@ impl BucketHandle {
             facts,
             commands,
             reverse,
+            life,
         } = caller;
         let arrival = Box::new(Arrival {
             link,
@@ -220,6 +224,7 @@ impl BucketHandle {
             facts,
             commands,
             reverse,
+            life,
         });
         let admission = self.call(|reply| Input::Arrive(arrival, reply)).await?;
         Ok(match admission {
@@ -450,13 +455,31 @@ impl Link {
         let _ = self.bucket.inputs.send(Input::Failed(self.server, why)).await;
     }
 
-    /// The link ends; `clean` when the agent said goodbye.
-    pub async fn end(mut self, clean: bool) {
+    /// The connection by which its commands go came or went.
+    pub async fn set_reverse(&self, open: bool) -> Result<(), Closed> {
+        let told = Input::Reverse(self.server, self.id, open);
+        self.bucket.inputs.send(told).await.map_err(|_| Closed)
+    }
+
+    /// The agent shows that it is there, and tells nothing.
+    pub async fn breathes(&self) -> Result<(), Closed> {
+        let breath = Input::Breath(self.server);
+        self.bucket.inputs.send(breath).await.map_err(|_| Closed)
+    }
+
+    /// So many samples of the past came in, of the times from `first` to `last` by the hub's clock.
+    pub async fn filled(&self, first: Millis, last: Millis, count: usize) -> Result<(), Closed> {
+        let filled = Input::Filled(self.server, first, last, count);
+        self.bucket.inputs.send(filled).await.map_err(|_| Closed)
+    }
+
+    /// The link ends.
+    pub async fn end(mut self, departure: Departure) {
         self.ended = true;
         let _ = self
             .bucket
             .inputs
-            .send(Input::Detach(self.server, self.id, clean))
+            .send(Input::Detach(self.server, self.id, departure))
             .await;
     }
 }
@@ -468,7 +491,8 @@ impl Drop for Link {
         }
         let (inputs, server, id) = (self.bucket.inputs.clone(), self.server, self.id);
         // A full queue must not lose the end of a link, and drop cannot wait.
-        if let Err(mpsc::error::TrySendError::Full(input)) = inputs.try_send(Input::Detach(server, id, false))
+        if let Err(mpsc::error::TrySendError::Full(input)) =
+            inputs.try_send(Input::Detach(server, id, Departure::Lost))
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(async move {

@@ -165,6 +165,17 @@ impl Request {
     }
 }
 
+/// Whether commands can be sent by a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reverse {
+    /// They can.
+    Open,
+    /// Not yet, or not any more: they need a connection of their own, which its agent opens.
+    Awaited,
+    /// They cannot, or the host does not want them.
+    Closed,
+}
+
 /// Why an action came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {

@@ -1,10 +1,11 @@
 //! What each bucket looks like this second.
 //!
-//! `bucket` and what it uses (`server`, `identity`, `view`, `ring`, `stored`) decide and are pure: they read no clock
+//! `bucket` and what it uses (`server`, `absence`, `identity`, `view`, `ring`, `stored`) decide and are pure: they read no clock
 //! and do no IO. `actor` is the one writer of each bucket: it feeds its [`bucket::Bucket`] from a bounded queue and
 //! acts on what comes out. Everybody else holds a [`Live`] handle and asks. Log lines ([`logs`]) and events
 //! ([`event`]) change no state and pass beside the owner.
 
+pub mod absence;
 mod actor;
 pub mod bucket;
 pub mod event;

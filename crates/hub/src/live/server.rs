@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::link::ActionError;
+use super::absence::{Absence, Dark, Departure, Life};
+use super::link::{ActionError, Reverse};
 use super::model::{
     AgentKind, Failure, LinkId, MAX_TEXT, Millis, Process, ProcessKey, ServerFacts, ServerId, ServerState,
     cut,
@@ -15,6 +16,12 @@ use super::view::{self, Baseline};
 pub const SILENT_AFTER: Millis = 10_000;
 /// A link that breaks may come back within this time without anybody noticing.
 pub const RECONNECT_GRACE: Millis = 5_000;
+/// A way for commands that is a connection of its own may be missing for so long before that is called trouble.
+pub const REVERSE_WITHIN: Millis = 10_000;
+/// PM2's agents ping every 5 s: one that did so within this time is there.
+const BREATHES_WITHIN: Millis = 12_000;
+/// What a server brings along is looked at for so long after its return.
+const JUDGED_FOR: Millis = 600_000;
 /// An agent that was turned away asks again before this: ours once a minute, PM2's sooner.
 const ASKS_AGAIN: Millis = 180_000;
 /// An entry that comes back within this time (a daemon that restarts) keeps its age.
@@ -53,8 +60,29 @@ pub(super) struct Entry {
 pub(super) struct Link {
     /// Last time that it carried a report; `None` until it did.
     pub(super) last_report: Option<Millis>,
-    /// Whether commands can be sent on it.
-    pub(super) reverse: bool,
+    /// Whether commands can be sent by it.
+    pub(super) reverse: Reverse,
+    /// Until when a way for commands that is not open yet counts as one.
+    pub(super) awaited_until: Millis,
+}
+
+impl Link {
+    pub(super) fn new(now: Millis, reverse: Reverse) -> Self {
+        Self {
+            last_report: None,
+            reverse,
+            awaited_until: now.saturating_add(REVERSE_WITHIN),
+        }
+    }
+
+    /// As it is shown: one that comes in a moment is no trouble.
+    fn shows_reverse(&self, now: Millis) -> bool {
+        match self.reverse {
+            Reverse::Open => true,
+            Reverse::Awaited => now < self.awaited_until,
+            Reverse::Closed => false,
+        }
+    }
 }
 
 /// A server of the bucket.
@@ -68,8 +96,16 @@ pub struct Server {
     pub(super) state: ServerState,
     pub(super) first_seen: Millis,
     pub(super) last_seen: Millis,
-    /// When the last link ended; with it whether the agent said goodbye.
-    pub(super) ended: Option<(Millis, bool)>,
+    /// When and how the last link ended.
+    pub(super) ended: Option<(Millis, Departure)>,
+    /// Its present absence, or the last one.
+    pub(super) absence: Option<Absence>,
+    /// Which run of the agent, on which boot of its machine, spoke for it last.
+    pub(super) life: Life,
+    /// The uptime among the facts was told by that run.
+    pub(super) knows_uptime: bool,
+    /// When its agent last showed that it is there without telling anything.
+    pub(super) breath: Option<Millis>,
     pub(super) links: BTreeMap<LinkId, Link>,
     pub(super) processes: BTreeMap<ProcessKey, Entry>,
     /// Ages of entries that left a moment ago.
@@ -83,6 +119,8 @@ pub struct Server {
     pub(super) hidden_at: Millis,
     /// When an agent last spoke for it while it was hidden, or was cut off by the hiding.
     pub(super) turned_away: Option<Millis>,
+    /// Whether watchers are shown that commands reach it.
+    shows_reverse: bool,
     /// Something that watchers see changed since the last flush …
     pub(super) dirty: bool,
     /// … and it cannot wait for the next second.
@@ -137,6 +175,10 @@ impl Server {
             first_seen: now,
             last_seen: now,
             ended: None,
+            absence: None,
+            life: Life::default(),
+            knows_uptime: false,
+            breath: None,
             links: BTreeMap::new(),
             processes: BTreeMap::new(),
             retired: BTreeMap::new(),
@@ -145,6 +187,7 @@ impl Server {
             hidden: false,
             hidden_at: 0,
             turned_away: None,
+            shows_reverse: false,
             dirty: true,
             urgent: true,
             told: None,
@@ -155,13 +198,14 @@ impl Server {
     pub(super) fn command_link(&self) -> Option<LinkId> {
         self.links
             .iter()
-            .filter(|(_, link)| link.reverse)
+            .filter(|(_, link)| link.reverse == Reverse::Open)
             .max_by_key(|(id, link)| (link.last_report, **id))
             .map(|(id, _)| *id)
     }
 
+    /// Whether commands reach it, as it is shown.
     pub(super) fn reverse(&self) -> bool {
-        self.links.values().any(|link| link.reverse)
+        self.shows_reverse
     }
 
     pub(super) fn report(&mut self, now: Millis, link: LinkId, report: Report) -> Effect {
@@ -171,7 +215,9 @@ impl Server {
             effect.worth_saving |= self.rename(&name);
         }
         if let Some(facts) = report.facts {
+            self.knows_uptime |= facts.uptime.is_some();
             effect.worth_saving |= self.learn(facts);
+            self.judge(now);
         }
         match report.processes {
             None => {}
@@ -318,11 +364,17 @@ impl Server {
     pub(super) fn settle(&mut self, now: Millis, offline_after: Millis) -> bool {
         self.retired
             .retain(|_, (_, left)| now.saturating_sub(*left) < REMEMBER_AGE_FOR);
+        let shows_reverse = self.links.values().any(|link| link.shows_reverse(now));
+        if shows_reverse != self.shows_reverse {
+            self.shows_reverse = shows_reverse;
+            self.dirty = true;
+            self.urgent = true;
+        }
         let silence = now.saturating_sub(self.last_seen);
         let state = match self.ended {
             None if silence < SILENT_AFTER => ServerState::Online,
-            Some((_, true)) => ServerState::Stopped,
-            Some((at, false))
+            Some((_, Departure::Goodbye)) => ServerState::Stopped,
+            Some((at, _))
                 if self.state == ServerState::Online && now.saturating_sub(at) < RECONNECT_GRACE =>
             {
                 ServerState::Online
@@ -336,7 +388,65 @@ impl Server {
             self.dirty = true;
             self.urgent = true;
         }
+        self.explain(now, silence, offline_after);
         changed
+    }
+
+    /// Keeps the reason of an absence in step with the state.
+    fn explain(&mut self, now: Millis, silence: Millis, offline_after: Millis) {
+        let changed = if self.state == ServerState::Online {
+            match self.absence.take_if(|absence| absence.is_open()) {
+                Some(absence) => {
+                    self.absence = absence.end(now);
+                    self.judge(now);
+                    true
+                }
+                None => false,
+            }
+        } else {
+            let dark = Dark {
+                departure: self.ended.map(|(_, departure)| departure),
+                is_breathing: self
+                    .breath
+                    .is_some_and(|at| now.saturating_sub(at) < BREATHES_WITHIN),
+                silence,
+                offline_after,
+            };
+            match &mut self.absence {
+                Some(absence) if absence.is_open() => absence.guess(dark),
+                _ => {
+                    self.absence = Some(Absence::begin(self.last_seen, self.life.clone(), dark));
+                    true
+                }
+            }
+        };
+        self.dirty |= changed;
+        self.urgent |= changed;
+    }
+
+    /// Looks again at why it was away.
+    fn judge(&mut self, now: Millis) {
+        // Seconds of a machine's uptime are far below what a float cannot count.
+        let uptime = self.facts.uptime.map(|seconds| (seconds * 1000.0) as Millis);
+        // What was told before the absence says nothing of it.
+        let uptime = uptime.filter(|_| self.knows_uptime);
+        if let Some(absence) = &mut self.absence
+            && absence.ended_within(now, JUDGED_FOR)
+            && absence.judge(now, &self.life, uptime)
+        {
+            self.dirty = true;
+            self.urgent = true;
+        }
+    }
+
+    /// Samples of the past came in: times by the hub's clock.
+    pub(super) fn filled(&mut self, now: Millis, first: Millis, last: Millis, count: usize) {
+        if let Some(absence) = &mut self.absence
+            && absence.fill(first, last, count)
+        {
+            self.dirty = true;
+            self.judge(now);
+        }
     }
 
     /// What watchers do not know yet, and notes that they know it now.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::absence::{Absence, Departure, Life};
 use super::model::{AgentKind, Failure, Millis, Process, ServerFacts, ServerId};
 use super::ring::Recent;
 use super::server::{Entry, Identity, Server};
@@ -60,6 +61,10 @@ struct Snapshot {
     stopped: bool,
     #[serde(default)]
     failure: Option<Failure>,
+    #[serde(default)]
+    absence: Option<Absence>,
+    #[serde(default)]
+    life: Life,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,8 +93,10 @@ impl Server {
                 Identity::Machine { copy, .. } => copy.clone(),
                 Identity::Told => None,
             },
-            stopped: matches!(self.ended, Some((_, true))),
             failure: self.failure.clone(),
+            stopped: matches!(self.ended, Some((_, Departure::Goodbye))),
+            absence: self.absence.clone(),
+            life: self.life.clone(),
         };
         StoredServer {
             id: self.id,
@@ -112,7 +119,7 @@ impl Server {
         server.facts.hostname = stored.hostname;
         server.last_seen = stored.last_seen;
         server.hidden = stored.hidden;
-        server.ended = Some((stored.last_seen, false));
+        server.ended = Some((stored.last_seen, Departure::HubDown));
         let outcome = if stored.snapshot.is_empty() {
             Ok(())
         } else {
@@ -138,7 +145,14 @@ impl Server {
         if let Identity::Machine { copy, .. } = &mut self.identity {
             *copy = snapshot.copy;
         }
-        self.ended = Some((self.last_seen, snapshot.stopped));
+        self.absence = snapshot.absence;
+        self.life = snapshot.life;
+        let departure = if snapshot.stopped {
+            Departure::Goodbye
+        } else {
+            Departure::HubDown
+        };
+        self.ended = Some((self.last_seen, departure));
         for stored in snapshot.processes {
             let entry = Entry {
                 first_seen: stored.first_seen,

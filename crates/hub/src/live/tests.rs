@@ -1,13 +1,19 @@
 //! The bucket as its owner would tell it: what comes in, and what is seen.
 
+mod absences;
+mod identities;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::bucket::{Bucket, Output, Settings};
+use self::identities::{bucket_of_pm2, told, told_facts};
+use super::absence::{Departure, Life};
+use super::bucket::{Bucket, Joining, Output, Settings};
 use super::identity::{Decision, Newcomer};
+use super::link::Reverse;
 use super::model::{AgentKind, LinkId, Millis, Process, ProcessFacts, ServerFacts, ServerId, ServerState};
 use super::server::{Identity, ProcessUpdate, Report};
 use crate::plans::Plan;
@@ -52,12 +58,22 @@ fn ours(machine: &str) -> Identity {
     }
 }
 
+fn joining(link: LinkId, reverse: Reverse, life: Life) -> Joining {
+    Joining { link, reverse, life }
+}
+
 /// A bucket with `count` linked servers, server n over link n.
 fn bucket_with(count: u8, settings: Settings) -> Bucket {
     let mut bucket = Bucket::new(settings);
     for n in 0..count {
         bucket.add(START, server_id(n), AgentKind::Pilothouse, ours(&format!("m{n}")));
-        bucket.attach(START, server_id(n), LinkId(n.into()), true, "web", None);
+        bucket.attach(
+            START,
+            server_id(n),
+            joining(LinkId(n.into()), Reverse::Open, Life::default()),
+            "web",
+            None,
+        );
     }
     bucket
 }
@@ -81,8 +97,8 @@ fn a_silent_server_is_lost_then_offline_and_a_goodbye_is_no_loss() {
         (ServerState::Online, ServerState::Online)
     );
 
-    bucket.detach(START + 1000, server_id(0), LinkId(0), false);
-    bucket.detach(START + 1000, server_id(1), LinkId(1), true);
+    bucket.detach(START + 1000, server_id(0), LinkId(0), Departure::Lost);
+    bucket.detach(START + 1000, server_id(1), LinkId(1), Departure::Goodbye);
     assert_eq!(
         (state(&bucket, 0), state(&bucket, 1)),
         (ServerState::Online, ServerState::Stopped)
@@ -101,7 +117,13 @@ fn a_silent_server_is_lost_then_offline_and_a_goodbye_is_no_loss() {
         (ServerState::Offline, ServerState::Stopped)
     );
 
-    bucket.attach(START + 130_000, server_id(0), LinkId(7), true, "web", None);
+    bucket.attach(
+        START + 130_000,
+        server_id(0),
+        joining(LinkId(7), Reverse::Open, Life::default()),
+        "web",
+        None,
+    );
     assert_eq!(state(&bucket, 0), ServerState::Online);
 }
 
@@ -110,8 +132,14 @@ fn a_quick_reconnect_is_never_seen() {
     let mut bucket = bucket_with(1, Settings::default());
     bucket.snapshot(START);
     while bucket.poll().is_some() {}
-    bucket.detach(START + 100, server_id(0), LinkId(0), false);
-    bucket.attach(START + 900, server_id(0), LinkId(1), true, "web", None);
+    bucket.detach(START + 100, server_id(0), LinkId(0), Departure::Lost);
+    bucket.attach(
+        START + 900,
+        server_id(0),
+        joining(LinkId(1), Reverse::Open, Life::default()),
+        "web",
+        None,
+    );
     bucket.tick(START + 1000);
     let states = std::iter::from_fn(|| bucket.poll())
         .filter(|o| matches!(o, Output::State(..)))
@@ -122,9 +150,15 @@ fn a_quick_reconnect_is_never_seen() {
 #[test]
 fn an_old_link_that_ends_late_takes_nothing_down() {
     let mut bucket = bucket_with(1, Settings::default());
-    bucket.attach(START + 10, server_id(0), LinkId(9), true, "web", None);
+    bucket.attach(
+        START + 10,
+        server_id(0),
+        joining(LinkId(9), Reverse::Open, Life::default()),
+        "web",
+        None,
+    );
     bucket.report(START + 20, server_id(0), LinkId(9), full(vec![process(0, "api")]));
-    bucket.detach(START + 30, server_id(0), LinkId(0), false);
+    bucket.detach(START + 30, server_id(0), LinkId(0), Departure::Lost);
     bucket.tick(START + 9000);
     assert_eq!(state(&bucket, 0), ServerState::Online);
     assert_eq!(
@@ -139,15 +173,51 @@ fn an_old_link_that_ends_late_takes_nothing_down() {
 #[test]
 fn commands_go_to_the_link_that_reported_last() {
     let mut bucket = bucket_with(1, Settings::default());
-    bucket.attach(START, server_id(0), LinkId(5), true, "web", None);
+    bucket.attach(
+        START,
+        server_id(0),
+        joining(LinkId(5), Reverse::Open, Life::default()),
+        "web",
+        None,
+    );
     bucket.report(START + 100, server_id(0), LinkId(0), full(vec![]));
     assert_eq!(
         bucket.server(server_id(0)).unwrap().command_link(),
         Some(LinkId(0))
     );
-    bucket.set_reverse(server_id(0), LinkId(0), false);
-    bucket.set_reverse(server_id(0), LinkId(5), false);
+    bucket.set_reverse(START, server_id(0), LinkId(0), false);
+    bucket.set_reverse(START, server_id(0), LinkId(5), false);
     assert_eq!(bucket.server(server_id(0)).unwrap().command_link(), None);
+}
+
+#[test]
+fn a_way_for_commands_of_its_own_is_missed_after_a_while_and_refused_at_once() {
+    let mut bucket = Bucket::new(Settings::default());
+    bucket.add(START, server_id(0), AgentKind::Pilothouse, ours("m"));
+    bucket.attach(
+        START,
+        server_id(0),
+        joining(LinkId(0), Reverse::Awaited, Life::default()),
+        "web",
+        None,
+    );
+    let look = |bucket: &Bucket| {
+        let server = bucket.server(server_id(0)).unwrap();
+        (server.reverse(), server.reachable().is_ok())
+    };
+    let report = |bucket: &mut Bucket, at| bucket.report(START + at, server_id(0), LinkId(0), full(vec![]));
+    assert_eq!(look(&bucket), (true, false));
+    report(&mut bucket, 9_999);
+    assert_eq!(look(&bucket), (true, false));
+    report(&mut bucket, 10_000);
+    assert_eq!(look(&bucket), (false, false));
+    bucket.set_reverse(START + 11_000, server_id(0), LinkId(0), true);
+    assert_eq!(look(&bucket), (true, true));
+    bucket.set_reverse(START + 12_000, server_id(0), LinkId(0), false);
+    assert_eq!(look(&bucket), (true, false));
+    report(&mut bucket, 22_000);
+    assert_eq!(look(&bucket), (false, false));
+    assert_eq!(state(&bucket, 0), ServerState::Online);
 }
 
 #[test]
@@ -224,7 +294,7 @@ fn the_last_minute_has_no_gap_where_nothing_changed() {
     assert!(cpu[..54].iter().all(Value::is_null));
 
     // Silence is a gap.
-    bucket.detach(START + 6_000, server_id(0), LinkId(0), true);
+    bucket.detach(START + 6_000, server_id(0), LinkId(0), Departure::Goodbye);
     bucket.tick(START + 7_000);
     let described = bucket.describe(START + 7_500);
     assert_eq!(described[0]["processes"][0]["recent"]["cpu"][59], Value::Null);
@@ -280,7 +350,7 @@ fn one_server_more_than_the_limit_waits_until_a_place_is_free() {
     );
 
     // Gone is not deleted.
-    bucket.detach(START, server_id(0), LinkId(0), true);
+    bucket.detach(START, server_id(0), LinkId(0), Departure::Goodbye);
     bucket.tick(START + 40_000);
     assert_eq!(bucket.identify(START + 40_000, &machine("m2")), Decision::NoPlace);
     assert!(bucket.hide(START + 40_000, server_id(0)));
@@ -323,7 +393,7 @@ fn a_pm2_agent_that_may_be_a_known_server_is_let_in_to_tell() {
     );
     assert!(!bucket.may_open(START, "web", "elsewhere"));
     assert_eq!(bucket.waiting().as_array().unwrap().len(), 2);
-    bucket.detach(START, server_id(1), LinkId(1), true);
+    bucket.detach(START, server_id(1), LinkId(1), Departure::Goodbye);
     assert!(bucket.may_open(START, "renamed", "host"));
 }
 
@@ -414,243 +484,6 @@ fn an_unreadable_snapshot_costs_the_details_and_not_the_server() {
         assert_eq!(again.restore(START, vec![stored.clone()]).len(), 1);
         assert_eq!(again.server(server_id(0)).unwrap().name(), "web");
     }
-}
-
-fn told(since: Millis, unique: &str, processes: &[&str], relinked: Option<bool>) -> Newcomer {
-    Newcomer::Told {
-        since,
-        name: "web".into(),
-        hostname: "host".into(),
-        username: Some("root".into()),
-        unique_id: Some(unique.into()),
-        processes: processes.iter().map(|p| (*p).to_owned()).collect(),
-        relinked,
-    }
-}
-
-fn told_facts(unique: &str) -> ServerFacts {
-    ServerFacts {
-        hostname: "host".into(),
-        username: Some("root".into()),
-        unique_id: Some(unique.into()),
-        ..ServerFacts::default()
-    }
-}
-
-/// Server 1 reported by PM2 agent `u1` over link 1, running app `api`.
-fn bucket_of_pm2() -> Bucket {
-    let mut bucket = Bucket::default();
-    assert_eq!(
-        bucket.identify(START, &told(START, "u1", &[], None)),
-        Decision::New(Identity::Told)
-    );
-    bucket.add(START, server_id(1), AgentKind::Pm2, Identity::Told);
-    bucket.attach(
-        START,
-        server_id(1),
-        LinkId(1),
-        true,
-        "web",
-        Some(told_facts("u1")),
-    );
-    bucket.report(START, server_id(1), LinkId(1), full(vec![process(0, "api")]));
-    bucket
-}
-
-#[test]
-fn sockets_of_one_agent_are_one_server() {
-    let bucket = bucket_of_pm2();
-    assert_eq!(
-        bucket.identify(START + 5, &told(START + 5, "u1", &[], None)),
-        Decision::Known(server_id(1))
-    );
-}
-
-#[test]
-fn an_agent_that_restarts_is_the_same_server() {
-    let mut bucket = bucket_of_pm2();
-    // The new agent overlaps the old one.
-    let since = START + 300;
-    assert_eq!(
-        bucket.identify(since, &told(since, "u2", &[], None)),
-        Decision::Wait
-    );
-    bucket.report(since + 10, server_id(1), LinkId(1), Report::default());
-    assert_eq!(
-        bucket.identify(since + 1000, &told(since, "u2", &[], None)),
-        Decision::Wait
-    );
-    assert_eq!(
-        bucket.identify(since + 3000, &told(since, "u2", &[], None)),
-        Decision::Known(server_id(1))
-    );
-}
-
-#[test]
-fn two_daemons_with_one_name_are_two_servers() {
-    let mut bucket = bucket_of_pm2();
-    let since = START + 300;
-    assert_eq!(
-        bucket.identify(since, &told(since, "u2", &["other"], None)),
-        Decision::Wait
-    );
-    bucket.report(since + 1000, server_id(1), LinkId(1), Report::default());
-    let decision = bucket.identify(since + 1100, &told(since, "u2", &["other"], None));
-    assert_eq!(decision, Decision::New(Identity::Told));
-
-    bucket.add(since + 1100, server_id(2), AgentKind::Pm2, Identity::Told);
-    bucket.attach(
-        since + 1100,
-        server_id(2),
-        LinkId(2),
-        true,
-        "web",
-        Some(told_facts("u2")),
-    );
-    assert_eq!(
-        bucket.identify(since + 1200, &told(since, "u2", &[], None)),
-        Decision::Known(server_id(2))
-    );
-    assert_eq!(
-        bucket.identify(since + 1200, &told(since, "u1", &[], None)),
-        Decision::Known(server_id(1))
-    );
-}
-
-#[test]
-fn a_new_name_keeps_the_history_of_the_same_processes() {
-    let mut bucket = bucket_of_pm2();
-    bucket.detach(START + 500, server_id(1), LinkId(1), true);
-    let mut renamed = told(START + 4000, "u2", &["start-of-api"], None);
-    if let Newcomer::Told { name, .. } = &mut renamed {
-        *name = "renamed".into();
-    }
-    assert_eq!(
-        bucket.identify(START + 4000, &renamed),
-        Decision::Known(server_id(1))
-    );
-    // Another name and other processes on that host: another server.
-    if let Newcomer::Told { processes, .. } = &mut renamed {
-        processes.clear();
-    }
-    assert_eq!(
-        bucket.identify(START + 4000, &renamed),
-        Decision::New(Identity::Told)
-    );
-}
-
-#[test]
-fn a_hidden_server_returns_only_when_linked_anew() {
-    let mut bucket = bucket_of_pm2();
-    bucket.hide(START, server_id(1));
-    assert_eq!(bucket.servers().count(), 0);
-    assert_eq!(
-        bucket.identify(START + 9, &told(START, "u1", &[], Some(true))),
-        Decision::Hidden(server_id(1))
-    );
-    assert_eq!(
-        bucket.identify(START + 9, &told(START, "u2", &[], None)),
-        Decision::Wait
-    );
-    assert_eq!(
-        bucket.identify(START + 9, &told(START, "u2", &[], Some(false))),
-        Decision::Hidden(server_id(1))
-    );
-    assert_eq!(
-        bucket.identify(START + 9, &told(START, "u2", &[], Some(true))),
-        Decision::Known(server_id(1))
-    );
-    bucket.attach(
-        START + 10,
-        server_id(1),
-        LinkId(2),
-        true,
-        "web",
-        Some(told_facts("u2")),
-    );
-    assert_eq!(bucket.servers().count(), 1);
-}
-
-fn greeting(machine: &str, incarnation: &str) -> Newcomer {
-    linked(machine, incarnation, 0)
-}
-
-fn linked(machine: &str, incarnation: &str, linked_at: Millis) -> Newcomer {
-    Newcomer::Machine {
-        name: "web".into(),
-        hostname: "host".into(),
-        username: Some("root".into()),
-        machine: machine.into(),
-        incarnation: incarnation.into(),
-        linked_at,
-    }
-}
-
-#[test]
-fn a_hidden_machine_returns_only_when_linked_later() {
-    let mut bucket = bucket_with(1, Settings::default());
-    bucket.hide(START + 50, server_id(0));
-    let stored = bucket.stored(START + 60, server_id(0)).unwrap();
-    let mut bucket = Bucket::default();
-    bucket.restore(START + 70, vec![stored]);
-    for (linked_at, expected) in [
-        (0, Decision::Hidden(server_id(0))),
-        (START + 50, Decision::Hidden(server_id(0))),
-        (START + 51, Decision::Known(server_id(0))),
-    ] {
-        assert_eq!(
-            bucket.identify(START + 100, &linked("m0", "boot1", linked_at)),
-            expected
-        );
-    }
-}
-
-#[test]
-fn machines_are_told_apart_by_id_and_copies_by_their_boot() {
-    let mut bucket = Bucket::default();
-    let Decision::New(identity) = bucket.identify(START, &greeting("m", "boot1")) else {
-        panic!("unknown")
-    };
-    bucket.add(START, server_id(1), AgentKind::Pilothouse, identity);
-    let facts = |boot: &str| {
-        Some(ServerFacts {
-            unique_id: Some(boot.into()),
-            ..ServerFacts::default()
-        })
-    };
-    bucket.attach(START, server_id(1), LinkId(1), true, "web", facts("boot1"));
-    assert_eq!(
-        bucket.identify(START + 1, &greeting("m", "boot1")),
-        Decision::Known(server_id(1))
-    );
-    assert!(matches!(
-        bucket.identify(START + 1, &greeting("other", "boot1")),
-        Decision::New(_)
-    ));
-
-    let Decision::New(copy) = bucket.identify(START + 1, &greeting("m", "boot2")) else {
-        panic!("a copy")
-    };
-    bucket.add(START + 1, server_id(2), AgentKind::Pilothouse, copy);
-    bucket.attach(START + 1, server_id(2), LinkId(2), true, "web", facts("boot2"));
-    assert_eq!(
-        bucket.identify(START + 2, &greeting("m", "boot2")),
-        Decision::Known(server_id(2))
-    );
-    assert_eq!(
-        bucket.identify(START + 2, &greeting("m", "boot1")),
-        Decision::Known(server_id(1))
-    );
-}
-
-#[test]
-fn a_reboot_is_no_copy() {
-    let mut bucket = bucket_with(1, Settings::default());
-    bucket.detach(START + 100, server_id(0), LinkId(0), false);
-    assert_eq!(
-        bucket.identify(START + 200, &greeting("m0", "boot2")),
-        Decision::Known(server_id(0))
-    );
 }
 
 #[derive(Clone, Debug)]
@@ -754,9 +587,12 @@ proptest! {
             match step {
                 Step::Attach(s, l) => {
                     bucket.add(now, server_id(s), AgentKind::Pm2, Identity::Told);
-                    bucket.attach(now, server_id(s), LinkId(l.into()), true, "n", None);
+                    bucket.attach(now, server_id(s), joining(LinkId(l.into()), Reverse::Open, Life::default()), "n", None);
                 }
-                Step::Detach(s, l, clean) => bucket.detach(now, server_id(s), LinkId(l.into()), clean),
+                Step::Detach(s, l, clean) => {
+                    let departure = if clean { Departure::Goodbye } else { Departure::Lost };
+                    bucket.detach(now, server_id(s), LinkId(l.into()), departure);
+                },
                 Step::Report(s, l, ids) => {
                     let list = ids.iter().map(|p| process(u32::from(*p), "app")).collect();
                     bucket.report(now, server_id(s), LinkId(l.into()), full(list));

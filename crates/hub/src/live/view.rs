@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::absence::Absence;
 pub(super) use super::model::Object;
 use super::model::{Millis, ProcessKey, ServerId, ServerState, number_json};
 use super::server::{Entry, Server};
@@ -49,8 +50,11 @@ pub(super) fn whole(server: &Server, fresh: &Baseline, recent_until: Option<Mill
 /// What is new in `fresh`, or `None`.
 pub(super) fn changes(id: ServerId, told: &Baseline, fresh: &Baseline) -> Option<Object> {
     let mut object = difference(&told.server, &fresh.server);
-    if !object.contains_key("state") {
-        for field in QUIET {
+    for field in QUIET {
+        if object.contains_key("state") {
+            // What was left out before is told now.
+            object.insert(field.into(), fresh.server[field].clone());
+        } else {
             object.remove(field);
         }
     }
@@ -110,6 +114,7 @@ fn server_fields(server: &Server) -> Object {
         "uptime": facts.uptime.map(|s| s.floor() as u64),
         "public_ip": facts.public_ip,
         "internal_ip": facts.internal_ip,
+        "absence": server.absence.as_ref().map(Absence::to_json),
         "reverse": server.reverse(),
         "reverse_disabled": facts.reverse_disabled,
         "clock_ahead": facts.clock_ahead,

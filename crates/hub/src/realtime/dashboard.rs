@@ -306,7 +306,8 @@ mod tests {
             name: "web".into(),
             facts: None,
             commands,
-            reverse: true,
+            reverse: crate::live::link::Reverse::Open,
+            life: crate::live::absence::Life::default(),
         };
         let Ok(Received::Joined(link)) = live.receive(caller).await else {
             panic!("a new server joins")

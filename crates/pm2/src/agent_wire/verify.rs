@@ -148,10 +148,15 @@ fn closed(text: &str) -> Option<String> {
 
 /// The answer to good keys. The agent compares the text of `endpoints` with the last one, so for the same addresses it is always
 /// the same.
-pub fn verify_accepted(web: &str, ws: &str) -> String {
+///
+/// `separate`: further addresses for data and commands, which an agent takes that was told to (`AGENT_WEBSOCKET_ENDPOINT`).
+pub fn verify_accepted(web: &str, ws: &str, separate: Option<(&str, &str)>) -> String {
+    let endpoints = match separate {
+        None => json!({ "web": web, "ws": ws }),
+        Some((push, reverse)) => json!({ "web": web, "ws": ws, "push": push, "reverse": reverse }),
+    };
     json!({
-        "active": true, "pending": false, "disabled": false, "error": false, "msg": "",
-        "endpoints": { "web": web, "ws": ws },
+        "active": true, "pending": false, "disabled": false, "error": false, "msg": "", "endpoints": endpoints,
     })
     .to_string()
 }
@@ -229,9 +234,12 @@ mod tests {
     #[test]
     fn answers_are_constant_text() {
         assert_eq!(
-            verify_accepted("https://h", "wss://h/interaction/pm2"),
+            verify_accepted("https://h", "wss://h/interaction/pm2", None),
             r#"{"active":true,"pending":false,"disabled":false,"error":false,"msg":"","endpoints":{"web":"https://h","ws":"wss://h/interaction/pm2"}}"#
         );
+        let separate = verify_accepted("http://h", "ws://h/i", Some(("ws://h:80/i", "ws://h:43554/i")));
+        let expected = r#""endpoints":{"web":"http://h","ws":"ws://h/i","push":"ws://h:80/i","reverse":"ws://h:43554/i"}}"#;
+        assert!(separate.ends_with(expected), "{separate}");
         assert_eq!(
             verify_refused("no"),
             r#"{"error":true,"active":false,"msg":"no"}"#

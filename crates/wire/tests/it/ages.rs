@@ -191,6 +191,22 @@ fn what_the_first_version_of_the_agent_sent_is_still_read() {
     });
     check_agent("v1-logs-ended.bin", LogsEnded { id: 4, error });
     check_agent(
+        "v1-reverse.bin",
+        wire::message::Reverse {
+            session: SessionId([7; 16]),
+        },
+    );
+    check_hub(
+        "v1-welcome-ports.bin",
+        Welcome {
+            protocol: 1,
+            server_id: "s1".into(),
+            push_url: "http://hub.example.org:80".into(),
+            reverse_url: "http://hub.example.org:43554".into(),
+            ..Welcome::default()
+        },
+    );
+    check_agent(
         "v1-logs.bin",
         LogBatch {
             lines: vec![line],
@@ -226,6 +242,7 @@ fn what_the_first_version_of_the_hub_sent_is_still_read() {
             },
             key_order: KeyOrder::Swapped,
             web_url: "https://hub.example".into(),
+            ..Welcome::default()
         },
     );
     check_hub(

@@ -1,4 +1,5 @@
 /** The rows of the overview. Each is one line of a treegrid with a fixed height. */
+import { away, back, badge } from '../../format/absence';
 import { checksOf, ill } from '../../format/checks';
 import { lacks } from '../../format/needs';
 import { ago, span, stamp } from '../../format/time';
@@ -15,8 +16,6 @@ import { openMenu } from '../../ui/overlay';
 import { command, mayAct, menuOf, obstacle, running, stop, type Target } from '../commands';
 import { Spark, Status, Value } from '../values';
 import type { Row } from './rows';
-
-const STATE_TEXT = { online: 'online', offline: 'offline', stopped: 'stopped', lost: 'link lost' } as const;
 
 interface ServerCellsProps {
   readonly server: Server;
@@ -37,14 +36,14 @@ export function ServerCells({ server, twins, onCheck, onDelete }: ServerCellsPro
       : null;
   return (
     <div class="srv" role="gridcell">
-      <span class={`dot ${server.online ? 'good' : 'failed'}`} title={STATE_TEXT[server.state]} />
+      <span class={`dot ${server.online ? 'good' : 'failed'}`} title={badge(server.state, server.absence)} />
       <h2
         class="cut"
         title={server.hostname && server.hostname !== server.name ? `host ${server.hostname}` : undefined}
       >
         {server.name}
       </h2>
-      {server.online ? null : <span class="badge bad">{STATE_TEXT[server.state]}</span>}
+      {server.online ? null : <span class="badge bad">{badge(server.state, server.absence)}</span>}
       {note ? (
         <span class={`badge ${note.kind}`} title={note.hint}>
           {note.text}
@@ -125,18 +124,22 @@ export function StripCells({
 }) {
   const { server, strip } = row;
   if (strip === 'offline') {
-    const why =
-      server.state === 'stopped'
-        ? 'Stopped or unlinked on the server itself.'
-        : server.state === 'lost'
-          ? 'The link to this server is lost.'
-          : 'Server seems offline.';
     return (
       <div class="strip off" role="gridcell">
         <Icon name="clock" />
         <span>
-          {why} Latest update <b title={stamp(server.last_seen)}>{ago(server.last_seen, now.value)}</b>. The values are
-          of then.
+          {away(server.absence)} Latest update <b title={stamp(server.last_seen)}>{ago(server.last_seen, now.value)}</b>
+          . The values are of then.
+        </span>
+      </div>
+    );
+  }
+  if (strip === 'back') {
+    return (
+      <div class="strip off" role="gridcell">
+        <Icon name="clock" />
+        <span title={server.absence ? `Away since ${stamp(server.absence.since)}` : undefined}>
+          {back(server.absence, server.absence?.until ?? 0)}
         </span>
       </div>
     );

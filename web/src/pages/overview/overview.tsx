@@ -226,6 +226,7 @@ function Table({ servers: map }: { readonly servers: ReadonlyMap<string, Server>
       descending,
       rank: rank.current.map,
       narrow,
+      at: fleet.value?.at ?? 0,
     });
     const troubles = ordered.reduce((n, s) => n + apps(s).filter(troubled).length, 0);
     return { servers: ordered, ...laid, top: tops(laid.heights), attention: troubles };

@@ -1,9 +1,10 @@
 /** The overview as a flat list of rows with known heights: servers, their apps, what is open below them. Pure. */
+import { back } from '../../format/absence';
 import { health } from '../../format/severity';
 import type { Process, Server } from '../../link/protocol';
 import { type App, metricsOf } from '../../store/apps';
 
-export type Strip = 'offline' | 'reverse' | 'reverse-disabled' | 'conflict';
+export type Strip = 'offline' | 'back' | 'reverse' | 'reverse-disabled' | 'conflict';
 
 export type Row =
   | { readonly kind: 'server'; readonly key: string; readonly server: Server }
@@ -33,6 +34,8 @@ export interface Wanted {
   /** Place of an app in a live order that is refreshed now and then, so that rows do not jump under the pointer. */
   readonly rank: ReadonlyMap<string, number>;
   readonly narrow: boolean;
+  /** The hub's time, ms since the epoch. */
+  readonly at: number;
 }
 
 export interface Layout {
@@ -43,6 +46,7 @@ export interface Layout {
 const WIDE = {
   server: 60,
   strip: 34,
+  away: 34,
   reverse: 54,
   app: 40,
   head: 142,
@@ -55,6 +59,7 @@ const WIDE = {
 const NARROW = {
   server: 84,
   strip: 54,
+  away: 84,
   reverse: 112,
   app: 66,
   head: 268,
@@ -129,10 +134,12 @@ export function layout(w: Wanted): Layout {
     if (!here && list.length === 0) continue;
 
     push({ kind: 'server', key: server.id, server }, h.server);
-    if (!server.online) push({ kind: 'strip', key: `${server.id}!off`, server, strip: 'offline' }, h.strip);
+    if (!server.online) push({ kind: 'strip', key: `${server.id}!off`, server, strip: 'offline' }, h.away);
     else if (server.reverse_disabled)
       push({ kind: 'strip', key: `${server.id}!dis`, server, strip: 'reverse-disabled' }, h.strip);
     else if (!server.reverse) push({ kind: 'strip', key: `${server.id}!rev`, server, strip: 'reverse' }, h.reverse);
+    if (server.online && back(server.absence, w.at) !== null)
+      push({ kind: 'strip', key: `${server.id}!back`, server, strip: 'back' }, h.strip);
     if ((names.get(server.name) ?? 0) > 1 && server.online) {
       push({ kind: 'strip', key: `${server.id}!name`, server, strip: 'conflict' }, h.reverse);
     }

@@ -1,5 +1,6 @@
 /** The server box: every server ever linked, whether it is there or not, and how to forget it. */
 import { useCallback, useEffect, useState } from 'preact/hooks';
+import { badge } from '../../format/absence';
 import { ago, stamp } from '../../format/time';
 import { count } from '../../format/units';
 import * as api from '../../link/api';
@@ -18,7 +19,7 @@ interface Known {
   readonly name: string;
   readonly hostname: string;
   readonly online: boolean;
-  /** As the hub says it, `hidden` among others. */
+  /** In words; `hidden` is one of them. */
   readonly state: string;
   readonly lastSeen: number;
   readonly pm2: string;
@@ -45,7 +46,7 @@ function readKnown(v: unknown): Known | null {
     hostname: s.hostname,
     // The agent of a hidden server may well run; it is refused.
     online: s.online && !hidden,
-    state: hidden ? 'hidden' : s.state,
+    state: hidden ? 'hidden' : badge(s.state, s.absence),
     lastSeen: s.last_seen,
     pm2: s.versions.pm2,
     node: s.versions.node,
@@ -117,7 +118,7 @@ export function ServerBox() {
   }, [id]);
 
   // A server that comes, goes or changes its state is worth a new look.
-  const shape = [...(fleet.value?.servers.values() ?? [])].map((s) => `${s.id}${s.state}`).join();
+  const shape = [...(fleet.value?.servers.values() ?? [])].map((s) => `${s.id}${s.state}${s.absence?.reason}`).join();
   useEffect(() => void load(), [load, shape]);
   // Who waits for a place is in nobody's live state.
   useEffect(() => {

@@ -174,7 +174,9 @@ pub fn meta(server: &Server, name: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::bucket::Settings;
+    use crate::live::absence::{Departure, Life};
+    use crate::live::bucket::{Joining, Settings};
+    use crate::live::link::Reverse;
     use crate::live::model::{AgentKind, LinkId};
     use crate::live::server::Identity;
 
@@ -188,7 +190,17 @@ mod tests {
                 AgentKind::Pm2,
                 Identity::Told,
             );
-            bucket.attach(1_700_000_000_000, id, LinkId(n.into()), true, name, None);
+            bucket.attach(
+                1_700_000_000_000,
+                id,
+                Joining {
+                    link: LinkId(n.into()),
+                    reverse: Reverse::Open,
+                    life: Life::default(),
+                },
+                name,
+                None,
+            );
         }
         bucket
     }
@@ -217,7 +229,7 @@ mod tests {
             ]
         };
         assert_eq!(places(&bucket), [json!(true), json!(true), json!(true)]);
-        bucket.detach(1_700_000_000_001, id, LinkId(0), true);
+        bucket.detach(1_700_000_000_001, id, LinkId(0), Departure::Goodbye);
         assert_eq!(places(&bucket), [json!(false), json!(false), json!(false)]);
     }
 }

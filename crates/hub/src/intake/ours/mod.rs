@@ -1,23 +1,26 @@
 //! The door for our own agents: `GET /interaction/wire`, a WebSocket that carries [`wire`] frames.
 //!
 //! The keys are checked before the upgrade, so that a wrong one costs nothing and is told as plain HTTP; the rest of
-//! the greeting happens on the socket. [`session`] is what follows. Where no WebSocket gets through, [`push`] takes its place.
+//! the greeting happens on the socket. [`session`] is what follows. Where no WebSocket gets through, [`push`] takes its place;
+//! where ports are separate, commands go by [`reverse`].
 
 mod check;
 mod commands;
 mod convert;
 mod push;
 mod reports;
+mod reverse;
 mod session;
 
 pub use push::Pushes;
+pub use reverse::Reverses;
 
 use axum::extract::{DefaultBodyLimit, State, WebSocketUpgrade};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
@@ -25,6 +28,7 @@ use serde_json::json;
 use super::keys::{self, Order};
 use crate::api::ApiError;
 use crate::api::input::{Origin, Peer};
+use crate::ports::Door;
 use crate::state::AppState;
 use crate::store::catalog::Bucket;
 
@@ -33,6 +37,7 @@ pub fn router() -> Router<AppState> {
     let push = post(push::receive).layer(DefaultBodyLimit::max(wire::push::MAX_BODY));
     Router::new()
         .route(wire::PATH, get(connect))
+        .route(wire::REVERSE_PATH, get(reverse::connect))
         .route(wire::push::PATH, push)
         .route(
             wire::CHECK_PATH,
@@ -47,14 +52,26 @@ struct Visitor {
     address: Option<String>,
     /// Root of the hub as the agent calls it, for the link that people are shown.
     root: String,
-    /// Whether commands can be told on this way.
-    commands: bool,
+    /// How commands get to it.
+    commands: Way,
+}
+
+/// How commands get to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// As everything else.
+    Same,
+    /// By a port of its own, once the agent has opened that.
+    Apart,
+    /// Not at all.
+    None,
 }
 
 async fn connect(
     State(state): State<AppState>,
     Origin(root): Origin,
     Peer(address): Peer,
+    door: Option<Extension<Door>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -64,7 +81,7 @@ async fn connect(
             order,
             address: address.map(|ip| ip.to_string()),
             root,
-            commands: true,
+            commands: if is_push(door) { Way::Apart } else { Way::Same },
         },
         Err(refusal) => return refusal.into_response(),
     };
@@ -79,6 +96,11 @@ async fn connect(
             let sink = Box::pin(sink.sink_map_err(|_| session::Unheard));
             session::serve(state, visitor, sink, Box::pin(stream)).await;
         })
+}
+
+/// Whether somebody came by the port for data.
+fn is_push(door: Option<Extension<Door>>) -> bool {
+    door.is_some_and(|Extension(door)| door == Door::Push)
 }
 
 /// Why an agent is not let in.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::ws::Message;
@@ -16,10 +17,11 @@ use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt};
 use wire::push;
 
-use super::{Visitor, admit, session};
+use super::{Visitor, Way, admit, is_push, session};
 use crate::api::ApiError;
 use crate::api::input::{Origin, Peer};
 use crate::ids::BucketId;
+use crate::ports::Door;
 use crate::state::AppState;
 
 /// Sessions at once; more are told to come back.
@@ -70,6 +72,7 @@ pub(super) async fn receive(
     State(state): State<AppState>,
     Origin(root): Origin,
     Peer(address): Peer,
+    door: Option<Extension<Door>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -93,7 +96,7 @@ pub(super) async fn receive(
                 order,
                 address: address.map(|ip| ip.to_string()),
                 root,
-                commands: false,
+                commands: if is_push(door) { Way::Apart } else { Way::None },
             };
             match begin(&state, visitor) {
                 Some((token, push)) => (token, push, WELCOME_WITHIN),

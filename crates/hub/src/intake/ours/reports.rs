@@ -11,6 +11,7 @@ use wire::message::{Report, ReportBody};
 
 use super::convert::{self, Told};
 use crate::ids::{BucketId, ServerId};
+use crate::live::model::Millis;
 use crate::state::AppState;
 use crate::store::StoreError;
 use crate::store::telemetry::Batch;
@@ -21,6 +22,8 @@ const WAITING: usize = 64;
 const WAITING_SAMPLES: usize = 200_000;
 /// Values in one report; an agent that sends more breaks the protocol.
 const MAX_SAMPLES: usize = 500_000;
+/// Samples that are older come from a time in which there was no link: a batch of the present is some seconds old.
+const PAST: Millis = 7_000;
 /// Values and events in one write.
 const MERGE: usize = 20_000;
 
@@ -71,6 +74,18 @@ impl Reports {
             }
             _ => true,
         }
+    }
+
+    /// From when to when, and how many, the moments are that samples of the past are of, by the agent's clock; `None` of what is
+    /// of the present, or a repeat.
+    pub(super) fn of_the_past(&self, report: &Report, now: Millis) -> Option<(Millis, Millis, usize)> {
+        let ReportBody::Samples(samples) = &report.body else {
+            return None;
+        };
+        let (first, last) = (*samples.at.first()?, *samples.at.last()?);
+        let (first, last) = (Millis::try_from(first).ok()?, Millis::try_from(last).ok()?);
+        let is_past = first < now.saturating_sub(PAST) && report.seq > self.taken;
+        (is_past && samples.is_consistent()).then_some((first, last, samples.at.len()))
     }
 
     /// Takes a report. What in it is news is given back, to be told at once; a repeat is none.

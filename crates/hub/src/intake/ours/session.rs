@@ -19,11 +19,13 @@ use wire::{AgentMessage, HubMessage};
 use super::commands::{Finished, Pending};
 use super::convert::{Mirror, incarnation};
 use super::reports::Reports;
-use super::{Order, Visitor};
+use super::reverse::{Commands, Reverses};
+use super::{Order, Visitor, Way};
 use crate::intake::notices;
+use crate::live::absence::{Departure, Life};
 use crate::live::bucket::Bucket;
 use crate::live::identity::Newcomer;
-use crate::live::link::Command;
+use crate::live::link::{ActionError, Command, Reverse};
 use crate::live::logs::{Interest, LogBatch, LogLine};
 use crate::live::model::{AgentKind, Millis, cut};
 use crate::live::server::MAX_NAME;
@@ -50,7 +52,9 @@ const MAX_LINE: usize = 64 * 1024;
 enum Ending {
     /// The agent said goodbye.
     Bye,
-    /// The socket ended, or nobody reads it.
+    /// The host closed the connection without a word of the agent.
+    Cut,
+    /// Nothing comes through any more, or the agent gave the connection up.
     Lost,
     /// Nothing was heard for too long.
     Silent,
@@ -65,7 +69,7 @@ impl Ending {
     fn failure(&self) -> Option<String> {
         match self {
             Self::Bye | Self::Stopping => None,
-            Self::Lost => Some("The connection broke without a goodbye.".to_owned()),
+            Self::Cut | Self::Lost => Some("The connection broke without a goodbye.".to_owned()),
             Self::Silent => Some(format!(
                 "Nothing was heard for {} s, so the connection was closed.",
                 SILENCE.as_secs()
@@ -136,7 +140,8 @@ fn violation(message: impl Into<String>) -> Ending {
 async fn receive(stream: &mut Stream) -> Result<AgentMessage, Ending> {
     loop {
         match stream.next().await {
-            None | Some(Ok(Message::Close(_))) => return Err(Ending::Lost),
+            None => return Err(Ending::Cut),
+            Some(Ok(Message::Close(_))) => return Err(Ending::Lost),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Text(_))) => return Err(violation("text where a binary frame belongs")),
             Some(Ok(Message::Binary(frame))) => {
@@ -152,6 +157,8 @@ async fn receive(stream: &mut Stream) -> Result<AgentMessage, Ending> {
                             "frame is larger than the {} bytes that are accepted",
                             wire::frame::FROM_AGENT.frame
                         ))
+                    } else if crate::intake::is_cut(&error) {
+                        Ending::Cut
                     } else {
                         Ending::Lost
                     },
@@ -238,7 +245,16 @@ async fn greet(
         name: name(&hello),
         facts: Some(facts),
         commands: port,
-        reverse: visitor.commands && !hello.reverse_disabled,
+        reverse: match visitor.commands {
+            _ if hello.reverse_disabled => Reverse::Closed,
+            Way::Same => Reverse::Open,
+            Way::Apart => Reverse::Awaited,
+            Way::None => Reverse::Closed,
+        },
+        life: Life {
+            session: Some(hello.session.to_string()),
+            boot: Some(hello.facts.boot_id.clone()).filter(|id| !id.is_empty()),
+        },
     };
     match state.live.bucket(visitor.bucket.id).receive(caller).await {
         Ok(Received::Joined(link)) => Ok((hello, link, commands)),
@@ -258,6 +274,11 @@ fn linked_at(state: &AppState, hello: &Hello) -> Millis {
     }
     let age = Millis::try_from(hello.now.saturating_sub(hello.linked_at)).unwrap_or(Millis::MAX);
     state.now_ms().saturating_sub(age)
+}
+
+fn skew(state: &AppState, hello: &Hello) -> Millis {
+    let theirs = Millis::try_from(hello.now).unwrap_or(Millis::MAX);
+    state.now_ms().saturating_sub(theirs)
 }
 
 fn hidden() -> Ending {
@@ -302,6 +323,15 @@ async fn converse(
             return unavailable();
         }
     };
+    // Before it is welcomed: it opens the other connection at once.
+    let (_place, mut reverses) = match visitor.commands {
+        Way::Apart => {
+            let (place, coming) = Reverses::await_for(state, bucket, hello.session);
+            (Some(place), Some(coming))
+        }
+        Way::Same | Way::None => (None, None),
+    };
+    let ports = state.ports.told(&visitor.root);
     let welcome = Welcome {
         protocol: wire::PROTOCOL,
         server_id: server.to_string(),
@@ -314,6 +344,8 @@ async fn converse(
             KeyOrder::Canonical
         },
         web_url: format!("{}/#/bucket/{bucket}", visitor.root),
+        push_url: ports.as_ref().map_or_else(String::new, |told| told.push.clone()),
+        reverse_url: ports.map_or_else(String::new, |told| told.reverse),
     };
     if let Err(ending) = send(sink, &HubMessage::Welcome(welcome)).await {
         return ending;
@@ -327,17 +359,28 @@ async fn converse(
         pending: Pending::default(),
         logs: Subscriptions::default(),
         commands: visitor.commands,
+        reverse: None,
         interest: link.tap().interest(),
         resend_asked: false,
+        skew: skew(state, &hello),
         link,
     };
     session.link.tap().take_over(session.link.id());
-    let ending = session.run(&mut commands, sink, stream).await;
+    let ending = session.run(&mut commands, &mut reverses, sink, stream).await;
     if let Some(why) = ending.failure() {
         session.link.failed(why).await;
     }
-    session.link.end(matches!(ending, Ending::Bye)).await;
+    session.link.end(departure(&ending)).await;
     ending
+}
+
+fn departure(ending: &Ending) -> Departure {
+    match ending {
+        Ending::Bye => Departure::Goodbye,
+        Ending::Cut => Departure::Cut,
+        Ending::Stopping => Departure::HubDown,
+        Ending::Lost | Ending::Silent | Ending::Refused(..) => Departure::Lost,
+    }
 }
 
 struct Session<'a> {
@@ -349,16 +392,21 @@ struct Session<'a> {
     reports: Reports,
     pending: Pending,
     logs: Subscriptions,
-    /// Whether the agent can be told anything but what it waits for.
-    commands: bool,
+    /// How commands get to the agent.
+    commands: Way,
+    /// The connection for commands alone, while there is one.
+    reverse: Option<Commands>,
     interest: watch::Receiver<Interest>,
     resend_asked: bool,
+    /// The hub's clock less the agent's, milliseconds.
+    skew: Millis,
 }
 
 impl Session<'_> {
     async fn run(
         &mut self,
         commands: &mut mpsc::Receiver<Command>,
+        reverses: &mut Option<mpsc::Receiver<Commands>>,
         sink: &mut Sink,
         stream: &mut Stream,
     ) -> Ending {
@@ -388,16 +436,28 @@ impl Session<'_> {
                     }
                 },
                 command = commands.recv() => match command {
+                    Some(command) if !self.hears() => {
+                        let _ = command.reply.send(Err(ActionError::NoReverse));
+                        Ok(Vec::new())
+                    }
                     Some(command) => Ok(self.pending.start(command).map(HubMessage::Action).into_iter().collect()),
                                         None => Err(why_ended(&self.link).await),
                 },
                 changed = self.interest.changed() => match changed {
                     Ok(()) => {
                         let interest = self.interest.borrow_and_update().clone();
-                        Ok(if self.commands { self.logs.follow(&interest) } else { Vec::new() })
+                        Ok(if self.hears() { self.logs.follow(&interest) } else { Vec::new() })
                     }
                     Err(_) => Err(unavailable()),
                 },
+                Some(reverse) = next(reverses) => {
+                    self.reverse = Some(reverse);
+                    self.set_reverse(true).await
+                }
+                () = closed(&self.reverse) => {
+                    self.reverse = None;
+                    self.set_reverse(false).await
+                }
                 _ = renew.tick() => Ok(self.logs.renew()),
                 _ = ping.tick() => {
                     if heard.elapsed() > SILENCE { Err(Ending::Silent) } else { Ok(vec![HubMessage::Ping(Ping { token: 0 })]) }
@@ -409,11 +469,40 @@ impl Session<'_> {
                 Err(ending) => return ending,
             };
             for message in messages {
-                if let Err(ending) = send(sink, &message).await {
+                let apart = matches!(
+                    message,
+                    HubMessage::Action(_) | HubMessage::LogSubscribe(_) | HubMessage::LogUnsubscribe(_)
+                );
+                if apart && self.commands == Way::Apart {
+                    // What finds no room, or nobody any more, runs into its time; the end is noticed at once.
+                    if let Some(reverse) = &self.reverse {
+                        let _ = reverse.try_send(message);
+                    }
+                } else if let Err(ending) = send(sink, &message).await {
                     return ending;
                 }
             }
         }
+    }
+
+    /// Whether the agent can be told anything but what it waits for.
+    fn hears(&self) -> bool {
+        match self.commands {
+            Way::Same => true,
+            Way::Apart => self.reverse.is_some(),
+            Way::None => false,
+        }
+    }
+
+    /// The connection for commands came or went. What was subscribed by the last one is subscribed anew.
+    async fn set_reverse(&mut self, open: bool) -> Result<Vec<HubMessage>, Ending> {
+        self.link
+            .set_reverse(open)
+            .await
+            .map_err(|Closed| unavailable())?;
+        self.logs = Subscriptions::default();
+        self.interest.mark_changed();
+        Ok(Vec::new())
     }
 
     /// Takes one message; what is to be answered.
@@ -421,6 +510,7 @@ impl Session<'_> {
         let nothing = Ok(Vec::new());
         match message {
             AgentMessage::Hello(_) => Err(violation("a second hello")),
+            AgentMessage::Reverse(_) => Err(violation("commands are asked for where data is brought")),
             AgentMessage::Snapshot(snapshot) => {
                 self.resend_asked = false;
                 let report = self.mirror.reset(snapshot);
@@ -445,6 +535,7 @@ impl Session<'_> {
                 Err(violation("a report with too many values"))
             }
             AgentMessage::Report(report) => {
+                let past = self.reports.of_the_past(&report, self.state.now_ms() - self.skew);
                 let link = &self.link;
                 let news = self
                     .reports
@@ -459,6 +550,11 @@ impl Session<'_> {
                             .map_err(|Closed| unavailable())?;
                     }
                     self.publish(&one.told.channel, one.told.pm_id, one.told.at, one.told.payload);
+                }
+                if let Some((first, last, count)) = past {
+                    let (first, last) = (first.saturating_add(self.skew), last.saturating_add(self.skew));
+                    let filled = self.link.filled(first, last, count).await;
+                    filled.map_err(|Closed| unavailable())?;
                 }
                 nothing
             }
@@ -553,6 +649,22 @@ impl Session<'_> {
                 before: 0,
             },
         );
+    }
+}
+
+/// The next connection for commands. Waits for ever where none is awaited.
+async fn next(reverses: &mut Option<mpsc::Receiver<Commands>>) -> Option<Commands> {
+    match reverses {
+        Some(reverses) => reverses.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the connection for commands is gone, and never while there is none.
+async fn closed(reverse: &Option<Commands>) {
+    match reverse {
+        Some(reverse) => reverse.closed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -111,8 +111,16 @@ async fn judge(state: &AppState, origin: &str, body: &[u8]) -> Result<String, (S
         return Ok(verify_pending(&super::no_place(bucket.max_servers)));
     }
     live.introduce(&request.machine_name, &request.hostname, hardware);
-    let socket = origin.replacen("http", "ws", 1);
-    Ok(verify_accepted(origin, &format!("{socket}{SOCKET}")))
+    let socket = |root: &str| format!("{}{SOCKET}", root.replacen("http", "ws", 1));
+    // By default these agents use the first alone, whatever else is named.
+    let separate = state
+        .ports
+        .told(origin)
+        .map(|told| (socket(&told.push), socket(&told.reverse)));
+    let separate = separate
+        .as_ref()
+        .map(|(push, reverse)| (push.as_str(), reverse.as_str()));
+    Ok(verify_accepted(origin, &socket(origin), separate))
 }
 
 /// An agent whose keys are good.

@@ -22,6 +22,7 @@ use super::lines::Lines;
 use super::pending::{Pending, Situation};
 use super::recorder::Recorder;
 use crate::intake::notices;
+use crate::live::absence::{Departure, Life};
 use crate::live::identity::Newcomer;
 use crate::live::link::{ActionError, Command, Request};
 use crate::live::logs::{Interest, LogBatch, LogLine};
@@ -52,6 +53,9 @@ const SAME_MOMENT: Millis = 10;
 enum Ending {
     /// The agent closed it in order.
     Goodbye,
+    /// The host closed it without a word of the agent.
+    Cut,
+    /// Nothing comes through any more.
     Lost,
     Stopping,
     /// The bucket is gone.
@@ -64,7 +68,7 @@ impl Ending {
     fn failure(&self) -> Option<String> {
         match self {
             Self::Goodbye | Self::Stopping | Self::Gone => None,
-            Self::Lost => {
+            Self::Cut | Self::Lost => {
                 Some("The connection broke without a goodbye, or was silent for too long.".to_owned())
             }
             Self::Violation(why) => Some(format!("The agent was refused: {why}")),
@@ -86,7 +90,13 @@ pub(super) async fn serve(state: AppState, visitor: Visitor, socket: WebSocket) 
         if let Some(why) = ending.failure() {
             link.failed(why).await;
         }
-        link.end(matches!(ending, Ending::Goodbye)).await;
+        link.end(match ending {
+            Ending::Goodbye => Departure::Goodbye,
+            Ending::Cut => Departure::Cut,
+            Ending::Stopping => Departure::HubDown,
+            Ending::Lost | Ending::Gone | Ending::Violation(_) => Departure::Lost,
+        })
+        .await;
     }
     match ending {
         Ending::Violation(reason) => {
@@ -218,12 +228,17 @@ impl<'a> Session<'a> {
     /// Takes a frame of the agent; what is to be sent because of it.
     async fn take_frame(&mut self, frame: Option<Result<Frame, axum::Error>>) -> Result<Vec<String>, Ending> {
         let (incoming, length) = match frame {
-            None => return Err(Ending::Lost),
+            None => return Err(Ending::Cut),
             Some(Ok(Frame::Close(close))) => {
                 let in_order = close.is_some_and(|close| close.code == 1000);
                 return Err(if in_order { Ending::Goodbye } else { Ending::Lost });
             }
-            Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => return Ok(Vec::new()),
+            Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {
+                if let Some(link) = &self.link {
+                    link.breathes().await.map_err(|Closed| Ending::Gone)?;
+                }
+                return Ok(Vec::new());
+            }
             Some(Ok(Frame::Text(text))) => (Incoming::parse(&text), text.len()),
             Some(Ok(Frame::Binary(bytes))) => match std::str::from_utf8(&bytes) {
                 Ok(text) => (Incoming::parse(text), text.len()),
@@ -235,6 +250,7 @@ impl<'a> Session<'a> {
                     super::MAX_FRAME
                 )));
             }
+            Some(Err(error)) if crate::intake::is_cut(&error) => return Err(Ending::Cut),
             Some(Err(_)) => return Err(Ending::Lost),
         };
         let incoming = incoming.map_err(|error| Ending::Violation(error.to_string()))?;
@@ -347,6 +363,10 @@ impl<'a> Session<'a> {
             .bucket
             .introduced(&status.server_name, &status.server.hostname);
         let facts = convert::server_facts(status, &self.beside);
+        let life = Life {
+            session: facts.unique_id.clone(),
+            boot: None,
+        };
         let (commands, queue) = BucketHandle::command_queue();
         let caller = Caller {
             link: self.id,
@@ -368,7 +388,8 @@ impl<'a> Session<'a> {
             name: status.server_name.clone(),
             facts: Some(facts),
             commands,
-            reverse: true,
+            reverse: crate::live::link::Reverse::Open,
+            life,
         };
         match self.bucket.receive(caller).await? {
             Received::Joined(link) => {

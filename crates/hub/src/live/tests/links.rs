@@ -9,7 +9,7 @@ fn s44_our_agent_takes_over_the_server_of_pm2s_agent_that_has_gone() {
         panic!("PM2's agent still speaks")
     };
     assert_eq!(identity, ours("m"));
-    bucket.detach(START + 100, server_id(1), LinkId(1), true);
+    bucket.detach(START + 100, server_id(1), LinkId(1), Departure::Goodbye);
     for (name, host, user) in [
         ("other", "host", "root"),
         ("web", "other", "root"),
@@ -99,13 +99,19 @@ fn s42_an_agent_of_pm2_is_refused_while_it_is_known_to_be_too_old() {
     let refused = |bucket: &Bucket, at, name, host| bucket.too_old(START + at, name, host).is_some();
     assert!(refused(&bucket, 0, "web", "host"));
     assert!(!refused(&bucket, 0, "other", "host") && !refused(&bucket, 0, "web", "other"));
-    bucket.detach(START + 10, server_id(1), LinkId(1), true);
+    bucket.detach(START + 10, server_id(1), LinkId(1), Departure::Goodbye);
     assert!(refused(&bucket, 29_999, "web", "host"));
     assert!(
         !refused(&bucket, 30_000, "web", "host"),
         "then it may show whether it still is"
     );
-    bucket.attach(START + 31_000, server_id(1), LinkId(2), true, "web", None);
+    bucket.attach(
+        START + 31_000,
+        server_id(1),
+        joining(LinkId(2), Reverse::Open, Life::default()),
+        "web",
+        None,
+    );
     bucket.report(START + 31_000, server_id(1), LinkId(2), told("v20.1.0"));
     assert!(!refused(&bucket, 31_000, "web", "host"));
 }
@@ -133,7 +139,7 @@ fn whoever_asks_before_linking_is_told_what_it_would_meet() {
         full(vec![process(0, "a"), process(1, "b")]),
     );
     assert_eq!(bucket.prospect(Some("m0"), "web").held_back, 1);
-    bucket.detach(START, server_id(1), LinkId(1), false);
+    bucket.detach(START, server_id(1), LinkId(1), Departure::Lost);
     assert!(
         bucket.prospect(Some("m0"), "web").twins.is_empty(),
         "one that is gone clashes with nobody"
