@@ -129,6 +129,13 @@ want_for_tests() {
     [ -x /usr/sbin/sshd ] || [ -d /run/systemd/system ] || system openssh-server openssh-client || true
 }
 
+# Hosts behind firewalls and proxies: without these, and root, the tests that need them say so and are skipped.
+want_networks() {
+    have ip && have nft && have tinyproxy && have microsocks && have openssl && return
+    system iproute2 nftables tinyproxy-bin microsocks openssl ||
+        say "Tests of firewalls and proxies will be skipped: they need root, iproute2, nftables, tinyproxy and microsocks."
+}
+
 # cargo_tool NAME: a cargo subcommand, installed from its own source when it is not there.
 cargo_tool() {
     have "cargo-$1" && return
@@ -145,6 +152,7 @@ case $GOAL in test)
     need_chromium
     need_strace
     want_for_tests
+    want_networks
     ;;
 esac
 if [ -z "$missing" ]; then

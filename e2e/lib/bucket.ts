@@ -32,6 +32,13 @@ export interface Shown {
   last_seen: number;
   clock_ahead: number | null;
   failure: { at: number; text: string } | null;
+  absence: {
+    reason: 'stopped' | 'daemon_dead' | 'link_lost' | 'host_gone';
+    sure: boolean;
+    since: number;
+    until: number | null;
+    filled: boolean;
+  } | null;
   processes: ShownProcess[];
 }
 

@@ -29,9 +29,14 @@ export class Hub {
   }
 
   /** Starts one, with further options of the command line. */
-  static async start(...options: string[]): Promise<Hub> {
+  static start(...options: string[]): Promise<Hub> {
+    return Hub.startAt('127.0.0.1:0', ...options);
+  }
+
+  /** The same on another address. */
+  static async startAt(listen: string, ...options: string[]): Promise<Hub> {
     const hub = new Hub(options);
-    await hub.launch('127.0.0.1:0');
+    await hub.launch(listen);
     return hub;
   }
 
@@ -66,10 +71,10 @@ export class Hub {
 
   /** Kills the hub as a crash would, and starts it again on the same port and data. */
   async crashAndRestart() {
-    const { port } = new URL(this.facts.url);
+    const { host } = new URL(this.facts.url);
     await this.end('SIGKILL');
     const known = this.facts;
-    await this.launch(`127.0.0.1:${port}`);
+    await this.launch(host);
     this.facts = { ...known, url: this.facts.url };
   }
 

@@ -27,6 +27,8 @@ export interface Listed {
 export interface Program {
   path: string;
   node: boolean;
+  /** Words before it, such as those that put it into a network of its own. */
+  within?: readonly string[];
 }
 
 /** A verb that runs until it is ended. */
@@ -50,6 +52,7 @@ export class Manager {
   readonly home: string;
   readonly dir: string;
   private readonly running = new Set<ChildProcess>();
+  private disposed = false;
 
   constructor(
     readonly program: Program = binary,
@@ -176,7 +179,8 @@ export class Manager {
     env: Record<string, string> = {},
     cwd = this.dir,
   ): ChildProcess {
-    const [file, argv] = program.node ? [process.execPath, [program.path, ...args]] : [program.path, args];
+    const words = [...(program.within ?? []), ...(program.node ? [process.execPath] : []), program.path];
+    const [file = program.path, ...argv] = [...words, ...args];
     const child = spawn(file, argv, { env: { ...this.env(), ...env }, cwd });
     this.running.add(child);
     child.on('exit', () => this.running.delete(child));
@@ -213,8 +217,10 @@ export class Manager {
     return readFileSync(path.join(this.home, ...parts), 'utf8');
   }
 
-  /** Ends everything of this home and says when something would not end with `kill`. */
+  /** Ends everything of this home and says when something would not end with `kill`. Once: later calls do nothing. */
   async dispose() {
+    if (this.disposed) return;
+    this.disposed = true;
     for (const child of this.running) child.kill('SIGKILL');
     await this.run('kill');
     const left = await this.remaining();

@@ -1,6 +1,11 @@
-// Real proxies of each kind, each with a password, that note what they were asked for.
-import { createServer as createHttp } from 'node:http';
+// Real proxies of each kind, each with a password: small ones that note what they were asked for, and two that people run.
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer as createHttp, type RequestListener } from 'node:http';
+import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import path from 'node:path';
+import { until } from './until.ts';
 
 export interface TestProxy {
   url: string;
@@ -40,10 +45,30 @@ function join(client: Socket, host: string, port: number, ready: (through: Socke
   client.on('close', () => through.destroy());
 }
 
+const refuse: RequestListener = (_, answer) => answer.writeHead(405).end();
+
 export function httpProxy(): Promise<TestProxy> {
+  return tunnels(createHttp(refuse), 'http');
+}
+
+/** The same inside TLS. Its certificate is of an authority of its own, whose file it names. */
+export async function httpsProxy(dir: string): Promise<TestProxy & { authority: string }> {
+  const file = (name: string) => path.join(dir, name);
+  const openssl = (...words: string[]) => execFileSync('openssl', words, { cwd: dir, stdio: 'pipe' });
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  writeFileSync(file('names'), 'subjectAltName=IP:127.0.0.1');
+  openssl('req', '-x509', ...key, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=a test');
+  openssl('req', ...key, '-keyout', 'proxy.key', '-out', 'proxy.csr', '-subj', '/CN=proxy');
+  const signed = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'names'];
+  openssl('x509', '-req', '-in', 'proxy.csr', ...signed, '-out', 'proxy.pem');
+  const identity = { key: readFileSync(file('proxy.key')), cert: readFileSync(file('proxy.pem')) };
+  const proxy = await tunnels(createHttps(identity, refuse), 'https');
+  return { ...proxy, authority: file('ca.pem') };
+}
+
+function tunnels(server: ReturnType<typeof createHttp>, scheme: string): Promise<TestProxy> {
   const asked: string[] = [];
   const expected = `Basic ${Buffer.from(`${login.user}:${login.password}`).toString('base64')}`;
-  const server = createHttp((_, answer) => answer.writeHead(405).end());
   server.on('connect', (request, socket, head) => {
     if (request.headers['proxy-authorization'] !== expected) {
       socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
@@ -56,7 +81,68 @@ export function httpProxy(): Promise<TestProxy> {
       through.write(head);
     });
   });
-  return listen(server, 'http', asked);
+  return listen(server, scheme, asked);
+}
+
+/** A proxy that people run, on an address; with what it printed. */
+export interface PublicProxy {
+  name: string;
+  url: string;
+  close: () => Promise<unknown>;
+}
+
+const simple = { user: 'pilot', password: 'sea-secret' };
+
+/** Why none of those can run here; empty where both can. */
+export function noPublicProxies(): string {
+  const missing = ['tinyproxy', 'microsocks'].filter((name) => !existsSync(`/usr/bin/${name}`));
+  return missing.length === 0 ? '' : `needs ${missing.join(' and ')} in /usr/bin`;
+}
+
+export function tinyproxy(host: string, port: number, dir: string): Promise<PublicProxy> {
+  const file = path.join(dir, 'tinyproxy.conf');
+  const lines = [
+    `Listen ${host}`,
+    `Port ${port}`,
+    `BasicAuth ${simple.user} ${simple.password}`,
+    'Timeout 600',
+  ];
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  return running('tinyproxy', ['-d', '-c', file], 'http', host, port);
+}
+
+export function microsocks(host: string, port: number): Promise<PublicProxy> {
+  const words = ['-i', host, '-p', String(port), '-u', simple.user, '-P', simple.password];
+  return running('microsocks', words, 'socks5', host, port);
+}
+
+async function running(
+  name: string,
+  words: string[],
+  scheme: string,
+  host: string,
+  port: number,
+): Promise<PublicProxy> {
+  const child = spawn(`/usr/bin/${name}`, words, { stdio: 'ignore' });
+  const ended = new Promise((resolve) => child.on('exit', resolve));
+  const close = () => {
+    child.kill('SIGKILL');
+    return ended;
+  };
+  const knock = () =>
+    new Promise<boolean>((resolve) => {
+      const socket = connect(port, host, () => resolve(true));
+      socket.on('error', () => resolve(false));
+      socket.on('close', () => resolve(false));
+      socket.on('connect', () => socket.destroy());
+    });
+  try {
+    await until(`${name} listens`, knock);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { name, url: `${scheme}://${simple.user}:${simple.password}@${host}:${port}`, close };
 }
 
 /** SOCKS 4a with a user: it knows no passwords. */

@@ -5,7 +5,8 @@ import { ours, test } from '../lib/agents.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
 import { Narrow } from '../lib/narrow.ts';
-import { httpProxy, socks4Proxy, socksProxy } from '../lib/proxies.ts';
+import { httpProxy, httpsProxy, socks4Proxy, socksProxy } from '../lib/proxies.ts';
+import { discard, scratch } from '../lib/scratch.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
@@ -124,6 +125,38 @@ test('S39: by a proxy, with user and password: http and socks', { timeout: 120_0
     } finally {
       await proxy.close();
     }
+  }
+});
+
+test('S39: by a proxy over https, whose authority the host must know', { timeout: 120_000 }, async ({
+  manager,
+}) => {
+  const dir = scratch();
+  const proxy = await httpsProxy(dir);
+  try {
+    const bucket = await Bucket.make(hub);
+    const words = ['link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', hub.facts.url];
+    const env = { PM2_PROXY: proxy.url };
+    const stranger = manager(ours.program);
+    const denied = await stranger.with(stranger.program, words, { env });
+    expect(denied.stdout + denied.stderr).toMatch(
+      /by the proxy https:\/\/127\.0\.0\.1:\d+: TLS: .*UnknownIssuer/,
+    );
+    expect(proxy.asked, 'not a word was said to it').toEqual([]);
+
+    const pm = manager(ours.program, { NODE_EXTRA_CA_CERTS: proxy.authority });
+    await pm.ok('start', app('prints.js'), '--name', 'web');
+    const wrong = { PM2_PROXY: proxy.url.replace('pilot:', 'somebody:') };
+    const refused = await pm.with(pm.program, words, { env: wrong });
+    expect(refused.stdout + refused.stderr).toContain('it does not accept this user and password');
+    expect((await pm.with(pm.program, words, { env })).code).toBe(0);
+    const box = await bucket.server('box', (s) => s.online && s.reverse && s.processes.length === 1);
+    expect(proxy.asked).toContain(new URL(hub.facts.url).host);
+    const action = { action: 'restart', app: 'web' };
+    expect((await bucket.api('POST', `/servers/${box.id}/actions`, action)).body).toMatchObject({ ok: true });
+  } finally {
+    await proxy.close();
+    discard(dir);
   }
 });
 

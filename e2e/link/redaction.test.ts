@@ -1,0 +1,116 @@
+// What a host keeps to itself, looked at on the wire: rules in `redact.toml`, and `link inspect` beside it (F14).
+import { rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { ours, test } from '../lib/agents.ts';
+import { Bucket } from '../lib/bucket.ts';
+import { Hub } from '../lib/hub.ts';
+import { Tap } from '../lib/tap.ts';
+import { apps } from '../lib/under-test.ts';
+import { until } from '../lib/until.ts';
+
+let hub: Hub;
+beforeAll(async () => {
+  hub = await Hub.start();
+});
+afterAll(() => hub?.dispose());
+
+const rules = `
+text = ['\\b\\d{4}-\\d{4}-\\d{4}-\\d{4}\\b', '(?i)customer \\w+']
+names = ['^iban$']
+metrics = ['^revenue', '^Revenue']
+`;
+const secrets = /\d{4}-\d{4}|customer \w|Roe|Doe|Poe|DE02|Revenue|4711/;
+
+test('F14: what the rules of a host hide is not on the wire, and the bytes on the wire are the bytes that are printed', async ({
+  manager,
+}) => {
+  const tap = await Tap.before(hub.facts.url);
+  try {
+    const bucket = await Bucket.make(hub);
+    const pm = manager(ours.program);
+    await pm.ok('start', path.join(apps, 'secrets.js'), '--name', 'shop');
+    writeFileSync(path.join(pm.home, 'redact.toml'), rules);
+    await pm.ok('link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', tap.url);
+    await bucket.server('box', (server) => server.processes.length === 1);
+    const listen = { server_name: 'box', method_name: 'startLogging' };
+    expect((await bucket.api('POST', '/actions/triggerPM2', listen)).status).toBe(200);
+
+    const words = pm.follow('link', 'inspect');
+    const bytes = pm.follow('link', 'inspect', '--raw');
+    for (const sign of [
+      'paid with card [redacted] by [redacted]',
+      'no such [redacted]',
+      '[redacted] has no card [redacted]',
+      'name: "order"',
+      'metric: "Visits"',
+    ])
+      await until(`${sign} is sent`, () => words.text().includes(sign));
+    expect(words.text()).toContain('\\"iban\\":\\"[redacted]\\"');
+    const printed = () => bytes.stdout().match(/^[A-Za-z0-9+/]{8,}=*$/gm) ?? [];
+    await until('a good number of messages', () => printed().length >= 20);
+    words.end();
+    bytes.end();
+    expect(words.text()).not.toMatch(secrets);
+
+    // Not one byte more, and none less, from the first that was printed to the last.
+    const [list, wire] = [printed(), tap.messages()];
+    const from = wire.indexOf(list[0] ?? '');
+    expect(from).toBeGreaterThan(-1);
+    expect(list).toEqual(wire.slice(from, from + list.length));
+
+    // What the hub has of it.
+    const { body } = await bucket.api('GET', '/metrics?app=shop');
+    expect(JSON.stringify(body)).toContain('Visits');
+    expect(JSON.stringify(body)).not.toMatch(secrets);
+  } finally {
+    await tap.close();
+  }
+});
+
+test('F14: rules that are not understood are told with their place, and let nothing leave', async ({
+  manager,
+}) => {
+  const tap = await Tap.before(hub.facts.url);
+  try {
+    const bucket = await Bucket.make(hub);
+    const pm = manager(ours.program);
+    await pm.ok('start', path.join(apps, 'secrets.js'), '--name', 'shop');
+    const file = path.join(pm.home, 'redact.toml');
+    const words = ['link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', tap.url];
+    const wrong = `text = ['fine',\n  'customer (\\w+']\n`;
+    const told = 'redact.toml, line 2, column 3: not a regular expression: unclosed group';
+
+    // Before anything was linked: the command line says it, and nothing is opened.
+    writeFileSync(file, wrong);
+    const refused = await pm.run(...words);
+    expect(refused.code).toBe(1);
+    expect(refused.stdout + refused.stderr).toContain(told);
+    expect(tap.connections).toBe(0);
+
+    // While it is linked: the link ends at once, and not a byte follows.
+    rmSync(file);
+    await pm.ok(...words);
+    await bucket.server('box', (server) => server.processes.length === 1);
+    writeFileSync(file, wrong);
+    const state = async () => (await pm.ok('link', 'info')).stdout;
+    await until('the reason is shown', async () => (await state()).includes(told));
+    const [connections, sent] = [tap.connections, tap.messages().length];
+    expect(pm.file('agent.log')).toContain(told);
+    await until(
+      'it has tried some times',
+      () => (pm.file('agent.log').match(/next try in/g) ?? []).length >= 3,
+    );
+    expect([tap.connections, tap.messages().length]).toEqual([connections, sent]);
+    const box = await bucket.server('box', (server) => !server.online);
+    expect(box.state).toBe('lost');
+
+    // Mended, it goes on by itself, and by the rules.
+    writeFileSync(file, rules);
+    await bucket.server('box', (server) => server.online);
+    const before = tap.messages().length;
+    await until('it reports again', () => tap.messages().length > before + 2);
+  } finally {
+    await tap.close();
+  }
+});
