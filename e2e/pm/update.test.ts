@@ -45,10 +45,13 @@ test('update brings back what ran, stopped what was stopped', async () => {
   await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'runs');
   await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'rests', '-f');
   await pm.ok('stop', 'rests');
+  await pm.ok('restart', 'runs');
+  expect((await pm.app('runs')).pm2_env.restart_time).toBe(1);
   const { stdout } = await pm.ok('update');
   expect(stdout).toContain('>>>>>>>>>> PM2 updated');
   expect(stdout).toContain('│ runs');
   await pm.status('runs', 'online');
+  expect((await pm.app('runs')).pm2_env.restart_time).toBe(0);
   expect((await pm.app('rests')).pm2_env.status).toBe('stopped');
 });
 

@@ -95,6 +95,7 @@ fn went_on(context: &Context<'_>, before: &Ours, list: &[Process]) -> Result<(),
         }
     };
     let after = client.table_list()?;
+    count_anew(&mut client, &after)?;
     let runs_on = |p: &&Process| p.pid != 0 && after.iter().any(|q| q.pm_id == p.pm_id && q.pid == p.pid);
     let (had, kept) = (
         list.iter().filter(|p| p.pid != 0).count(),
@@ -108,6 +109,15 @@ fn went_on(context: &Context<'_>, before: &Ours, list: &[Process]) -> Result<(),
     console.info(format_args!(
         "{kept} of {had} running processes went on without a restart"
     ));
+    Ok(())
+}
+
+/// Restarts are counted from an update on, as where it ends and starts everything.
+fn count_anew(client: &mut Client, list: &[Process]) -> Result<(), Failure> {
+    let counted = list.iter().filter(|p| p.env.restarts() > 0);
+    let ids = counted.map(|p| vec![Value::from(p.pm_id)]).collect();
+    // One that has been deleted meanwhile has nothing to count.
+    client.act_on_each(method::RESET_META_PROCESS_ID, ids, 16, |_, _, _| Ok(()))?;
     Ok(())
 }
 
