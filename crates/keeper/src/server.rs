@@ -84,6 +84,7 @@ struct Server {
 }
 
 pub(crate) fn run(options: KeeperOptions) -> Result<Ended, KeeperError> {
+    os::memory::be_thrifty();
     let argv = std::env::args_os().collect();
     let signals = SignalFd::new(&[SIGCHLD, SIGTERM, SIGINT, SIGQUIT]).map_err(KeeperError::Prepare)?;
     os::signal::ignore(SIGHUP).map_err(KeeperError::Prepare)?;

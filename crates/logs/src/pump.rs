@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ pub struct Error {
 pub struct Pump {
     // Unbounded by type, bounded by use: the owner sends a few commands for each process and no data.
     commands: Sender<Command>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,10 +57,7 @@ impl Pump {
         tell: impl FnMut(Event) -> bool + Send + 'static,
     ) -> Result<Self, Error> {
         let at = |step| move |source: io::Error| Error { step, source };
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(io::Error::from)
-            .map_err(at("eventfd"))?;
-        let wake = Arc::new(wake);
+        let wake = Arc::new(Wake::new().map_err(at("eventfd"))?);
         let (commands, inbox) = channel();
         let worker = Worker::new(inbox, Arc::clone(&wake), times, Box::new(tell))
             .map_err(at("opening pipes and epoll"))?;
@@ -108,7 +106,7 @@ impl Pump {
     fn send(&self, command: Command) {
         // Both fail only after the thread has ended, which it does only on `Stop`.
         let _ = self.commands.send(command);
-        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+        self.wake.wake();
     }
 }
 
@@ -121,6 +119,35 @@ impl Drop for Pump {
     }
 }
 
+/// What ends the thread's wait. Many calls before it wakes are one.
+#[derive(Debug)]
+struct Wake {
+    fd: OwnedFd,
+    called: AtomicBool,
+}
+
+impl Wake {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            fd: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            called: AtomicBool::new(false),
+        })
+    }
+
+    fn wake(&self) {
+        if !self.called.swap(true, Ordering::AcqRel) {
+            let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// To be called before it is looked at what there is to do: what comes after that calls again.
+    fn awake(&self) {
+        let mut count = [0u8; 8];
+        let _ = rustix::io::read(&self.fd, &mut count);
+        self.called.swap(false, Ordering::AcqRel);
+    }
+}
+
 /// Steps a stream may take before the others have their turn.
 const TURN: usize = 16;
 /// What the housekeeper could not do, and nobody has read yet.
@@ -129,7 +156,7 @@ const WAKE: u64 = u64::MAX;
 
 struct Worker {
     inbox: Receiver<Command>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     epoll: OwnedFd,
     tell: Box<dyn FnMut(Event) -> bool + Send>,
     streams: BTreeMap<StreamId, Stream>,
@@ -147,14 +174,14 @@ struct Worker {
 impl Worker {
     fn new(
         inbox: Receiver<Command>,
-        wake: Arc<OwnedFd>,
+        wake: Arc<Wake>,
         times: Option<Times>,
         tell: Box<dyn FnMut(Event) -> bool + Send>,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(
             &epoll,
-            &*wake,
+            &wake.fd,
             epoll::EventData::new_u64(WAKE),
             epoll::EventFlags::IN,
         )?;
@@ -165,7 +192,7 @@ impl Worker {
         let complain: Complain = Box::new(move |path, error| {
             // One that finds no place is like those before it.
             let _ = complaints.try_send((path.to_owned(), error.to_string()));
-            let _ = rustix::io::write(&*waker, &1u64.to_ne_bytes());
+            waker.wake();
         });
         let housekeeper = Housekeeper::new(times.clone(), complain);
         Ok(Self {
@@ -195,10 +222,7 @@ impl Worker {
             self.wait(&mut events);
             for event in events.drain(..) {
                 match event.data.u64() {
-                    WAKE => {
-                        let mut count = [0u8; 8];
-                        let _ = rustix::io::read(&*self.wake, &mut count);
-                    }
+                    WAKE => self.wake.awake(),
                     id => {
                         self.ready.insert(StreamId(id));
                     }
@@ -263,7 +287,9 @@ impl Worker {
             }
             Command::Reopen => {
                 self.sinks.reopen();
-                self.create_files();
+                for stream in self.streams.values() {
+                    create_files(&mut self.sinks, stream);
+                }
             }
             Command::Stop => {}
         }
@@ -277,9 +303,10 @@ impl Worker {
             (self.tell)(Event::Ended { id });
             return;
         }
-        self.streams.insert(id, Stream::new(attach));
+        let stream = Stream::new(attach);
+        create_files(&mut self.sinks, &stream);
+        self.streams.insert(id, stream);
         self.set_rules(id);
-        self.create_files();
         self.ready.insert(id);
     }
 
@@ -300,16 +327,6 @@ impl Worker {
             .chain(untidy)
         {
             (self.tell)(Event::NotRotated { path, reason });
-        }
-    }
-
-    /// Files exist from the start, even if nothing is ever written. One that cannot be created is told about when it is written to.
-    fn create_files(&mut self) {
-        let now = Instant::now();
-        for stream in self.streams.values().filter(|s| !s.attach.disabled) {
-            for path in &stream.attach.files {
-                let _ = self.sinks.at_end(path, now);
-            }
         }
     }
 
@@ -357,5 +374,16 @@ impl Worker {
             }
         }
         self.ready.insert(id);
+    }
+}
+
+/// Files exist from the start, even if nothing is ever written. One that cannot be created is told about when it is written to.
+fn create_files(sinks: &mut Sinks, stream: &Stream) {
+    if stream.attach.disabled {
+        return;
+    }
+    let now = Instant::now();
+    for path in &stream.attach.files {
+        let _ = sinks.at_end(path, now);
     }
 }

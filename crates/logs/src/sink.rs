@@ -298,13 +298,22 @@ fn open(path: &Path) -> io::Result<Open> {
     let file = File::from(opened?);
     Ok(Open {
         is_file: file.metadata()?.is_file(),
-        real: std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+        real: real_path(&file, path),
         file,
         end: 0,
         noted: 0,
         due: false,
         not_before: None,
     })
+}
+
+/// Its path with all links followed. The kernel knows it, and tells it at once; but not of a file that has just been removed.
+fn real_path(file: &File, path: &Path) -> PathBuf {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        .ok()
+        .filter(|real| real.is_absolute() && real.exists())
+        .or_else(|| std::fs::canonicalize(path).ok())
+        .unwrap_or_else(|| path.to_owned())
 }
 
 /// Writes all of `bytes`; on an error tells how many were written.

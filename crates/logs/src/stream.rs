@@ -177,7 +177,8 @@ impl Stream {
         Self {
             capacity,
             spliceable: true,
-            mid_line: attach.files.last().is_some_and(|path| ends_mid_line(path)),
+            // Only dates stand at the beginnings of lines.
+            mid_line: !attach.format.is_raw() && attach.files.last().is_some_and(|path| ends_mid_line(path)),
             failing: false,
             dropped: 0,
             missed: 0,

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::fs::OFlags;
 use rustix::io::FdFlags;
 
 /// Takes ownership of a descriptor inherited from the parent process under a known number (as named by an environment
@@ -43,11 +42,9 @@ pub fn set_cloexec(fd: impl AsFd, on: bool) -> io::Result<()> {
 /// Sets or clears `O_NONBLOCK`. The flag belongs to the open file description: duplicates share it.
 ///
 /// # Errors
-/// As `fcntl(F_SETFL)`.
+/// As `ioctl(FIONBIO)`.
 pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
-    let mut flags = rustix::fs::fcntl_getfl(&fd)?;
-    flags.set(OFlags::NONBLOCK, on);
-    Ok(rustix::fs::fcntl_setfl(&fd, flags)?)
+    Ok(rustix::io::ioctl_fionbio(fd, on)?)
 }
 
 /// A close-on-exec duplicate.

@@ -7,6 +7,7 @@
 //! * [`spawn`]: start a program with its descriptors in place; [`wait`]: collect exits; [`process`]: signal, watch, retitle
 //! * [`proc`]: sample processes and walk their tree cheaply; [`host`], [`devices`]: facts about the machine; [`users`]: names and ids
 //! * [`fd`], [`pass`], [`memfd`], [`lock`], [`socket`], [`listen`], [`signal`], [`terminal`]: the small tools
+//! * [`memory`]: how much of it is held on to
 //! * [`notify`]: changes in folders; [`alarm`]: times of day; [`oom`]: kills for want of memory; [`cgroup`]: limits of resources
 //! * [`custody`]: a second process that passes on what this one has in hand when it dies
 //! * [`channel`]: an IPC stream to a child that survives the death of the process that uses it, byte for byte
@@ -21,6 +22,7 @@ pub mod host;
 pub mod listen;
 pub mod lock;
 pub mod memfd;
+pub mod memory;
 pub mod notify;
 pub mod oom;
 pub mod pass;

@@ -140,7 +140,8 @@ pub fn spawn_into(
     let at = |step| move |source| SpawnError { step, source };
     let mut plan = Plan::new(program, fds).map_err(at(Step::Prepare))?;
     plan.cgroup = cgroup.map(|fd| fd.as_raw_fd());
-    let mut stack = vec![0_u8; STACK_BYTES];
+    // Only what is used of it is ever touched.
+    let mut stack = Vec::<u8>::with_capacity(STACK_BYTES);
     let mut pidfd: libc::c_int = -1;
 
     let all = {
