@@ -5,7 +5,7 @@ use crate::args::{Typed, Verb};
 use crate::client::{CallError, Client, ConnectError, spawn_daemon};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::process::{Process, TABLE_FIELDS, parse_list};
+use crate::process::{Process, TABLE_FIELDS, asked, parse_list};
 use pm2::Object;
 use pm2::home::Home;
 use pm2::rpc::method;
@@ -177,7 +177,7 @@ impl Client {
 
     /// The list with these fields of `pm2_env`; `None`: all.
     pub(crate) fn list(&mut self, keep: Option<&[&str]>) -> Result<Vec<Process>, Failure> {
-        let pending = self.begin(method::GET_MONITOR_DATA, &(Object::new(),))?;
+        let pending = self.begin(method::GET_MONITOR_DATA, &(asked(keep),))?;
         Ok(parse_list(&self.finish_raw(&pending)?, keep)?)
     }
 

@@ -67,6 +67,12 @@ pub(crate) const TABLE_FIELDS: &[&str] = &[
     Pm2Env::WATCH_ERRORS,
 ];
 
+/// The argument of `getMonitorData` that asks for these fields of each `pm2_env` (`None`: all). A daemon of another make sends all.
+pub(crate) fn asked(keep: Option<&[&str]>) -> Object {
+    let fields = keep.map(|names| ("fields".to_owned(), Value::from(names.to_vec())));
+    fields.into_iter().collect()
+}
+
 /// Reads the JSON list of `getMonitorData`, keeping only the named fields of each `pm2_env` (`None`: all). Elements that
 /// are no processes are left out.
 pub(crate) fn parse_list(json: &[u8], keep: Option<&[&str]>) -> Result<Vec<Process>, serde_json::Error> {
@@ -196,7 +202,7 @@ impl Process {
         serde_json::json!({
             "pid": self.pid,
             "name": self.name,
-            "pm2_env": self.env.as_object(),
+            "pm2_env": self.env,
             "pm_id": self.pm_id,
             "monit": { "memory": self.memory, "cpu": self.cpu },
         })
@@ -249,10 +255,10 @@ mod tests {
         let list = parse_list(json, Some(&["status"])).unwrap();
         assert_eq!(list.len(), 2);
         assert_eq!((list[0].pid, list[0].memory, list[0].cpu), (7, 10, 1.5));
-        assert_eq!(list[0].env.as_object().keys().collect::<Vec<_>>(), ["status"]);
+        assert_eq!(list[0].env.to_object().keys().collect::<Vec<_>>(), ["status"]);
         assert_eq!((list[1].pm_id, list[1].name.as_str()), (1, "5"));
         let list = parse_list(json, None).unwrap();
-        assert_eq!(list[0].env.as_object().len(), 3);
+        assert_eq!(list[0].env.fields().len(), 3);
         for bad in ["{}", "[1]", "[{\"pm2_env\":3}]", "[] []", ""] {
             assert!(parse_list(bad.as_bytes(), None).is_err(), "{bad}");
         }

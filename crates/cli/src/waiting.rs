@@ -5,13 +5,12 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use pm2::rpc::method;
-use serde_json::json;
 
 use crate::args::Verb;
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::process::{Process, TABLE_FIELDS, parse_list};
+use crate::process::{Process, TABLE_FIELDS, asked, parse_list};
 
 /// Between two looks at the list.
 const EVERY: Duration = Duration::from_millis(100);
@@ -202,7 +201,9 @@ pub(crate) fn until_names_ready(
 fn readiness_list(client: &mut Client) -> Result<Vec<Process>, Failure> {
     let mut keep = TABLE_FIELDS.to_vec();
     keep.extend(["autostart", "wait_ready", "exit_code"]);
-    let pending = client.begin(method::GET_MONITOR_DATA, &(json!({ "readiness": true }),))?;
+    let mut wanted = asked(Some(&keep));
+    wanted.insert("readiness".into(), true.into());
+    let pending = client.begin(method::GET_MONITOR_DATA, &(wanted,))?;
     Ok(parse_list(&client.finish_raw(&pending)?, Some(&keep))?)
 }
 
@@ -210,6 +211,7 @@ fn readiness_list(client: &mut Client) -> Result<Vec<Process>, Failure> {
 mod tests {
     use super::*;
     use crate::process::{Health, sample};
+    use serde_json::json;
 
     fn process(id: u32, status: &str, readiness: &str) -> Process {
         let mut process = sample(id, "api", json!({ "status": status, "exit_code": 3 }));

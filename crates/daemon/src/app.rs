@@ -1,5 +1,6 @@
 //! What the daemon holds of a process besides the supervisor's state: its entry, its usage, the handles of its lives.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -101,7 +102,7 @@ pub(crate) struct Life {
     pub(crate) pid: u32,
     /// When the kernel started it, in ticks; 0 if it was gone too soon to look.
     pub(crate) start_ticks: u64,
-    /// Its standard input.
+    /// The way to its standard input, once a line was sent there.
     pub(crate) stdin: Option<StdinHandle>,
     /// The cgroup that holds its limits.
     pub(crate) cgroup: Option<PathBuf>,
@@ -155,6 +156,21 @@ impl App {
             element: self.env.list_element(pid, None),
             process: ShownPid { pid },
         }
+    }
+}
+
+impl Life {
+    /// Send a line to its standard input. `None`: it has none any more; `false`: it does not read.
+    pub(crate) fn send_line(&mut self, line: String) -> Option<io::Result<bool>> {
+        let held = self.held.stdin.as_ref()?;
+        let stdin = match &mut self.stdin {
+            Some(stdin) => stdin,
+            none => match StdinHandle::open(held) {
+                Ok(stdin) => none.insert(stdin),
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        Some(Ok(stdin.send(line)))
     }
 }
 

@@ -279,6 +279,7 @@ impl Daemon {
             let mut app = App::new(kept.env.clone());
             app.former_env.clone_from(&kept.former_env);
             self.apps.insert(*id, app);
+            self.share_with_neighbour(*id);
         }
         let mut alive: BTreeMap<ProcId, Vec<Living>> = BTreeMap::new();
         let mut exits = Vec::new();

@@ -1,7 +1,9 @@
 //! The two clocks, read in one place.
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pm2::dates::TimeZone;
 use rustix::time::{ClockId, clock_gettime};
 use supervisor::{Mono, Now};
 
@@ -29,4 +31,19 @@ pub(crate) fn wall_ms() -> i64 {
 /// How long until then; zero if it has passed.
 pub(crate) fn until(at: Mono) -> Duration {
     at.since(mono())
+}
+
+/// The zone of the host. Looked up when a date is to be written or a pattern is to be rung for: most daemons never need it.
+pub(crate) fn zone() -> &'static TimeZone {
+    static ZONE: LazyLock<TimeZone> = LazyLock::new(|| host_zone().unwrap_or_else(TimeZone::system));
+    &ZONE
+}
+
+/// The host's own zone by its rules alone. To find out its name too, all names of zones would be read, and held.
+fn host_zone() -> Option<TimeZone> {
+    if std::env::var_os("TZ").is_some() {
+        return None;
+    }
+    let rules = std::fs::read("/etc/localtime").ok()?;
+    TimeZone::tzif("Local", &rules).ok()
 }

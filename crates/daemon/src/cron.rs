@@ -27,9 +27,10 @@ pub(crate) struct Crons {
 }
 
 /// Who is to be restarted when. Pure: it is told the time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Jobs {
-    zone: TimeZone,
+    /// `None`: the host's.
+    zone: Option<TimeZone>,
     jobs: BTreeMap<ProcId, Job>,
 }
 
@@ -40,18 +41,9 @@ struct Job {
     next_ms: Option<i64>,
 }
 
-impl Default for Jobs {
-    fn default() -> Self {
-        Self {
-            zone: TimeZone::system(),
-            jobs: BTreeMap::new(),
-        }
-    }
-}
-
 impl Jobs {
     fn add(&mut self, id: ProcId, pattern: String, schedule: Schedule, now_ms: i64) -> bool {
-        let next_ms = schedule.next_after(now_ms, &self.zone);
+        let next_ms = schedule.next_after(now_ms, zone(self.zone.as_ref()));
         let job = Job {
             pattern,
             schedule,
@@ -75,11 +67,15 @@ impl Jobs {
                 due.push(*id);
             }
             if is_due || clock_was_set {
-                job.next_ms = job.schedule.next_after(now_ms, &self.zone);
+                job.next_ms = job.schedule.next_after(now_ms, zone(self.zone.as_ref()));
             }
         }
         due
     }
+}
+
+fn zone(chosen: Option<&TimeZone>) -> &TimeZone {
+    chosen.unwrap_or_else(|| clock::zone())
 }
 
 impl Crons {
@@ -204,7 +200,7 @@ mod tests {
 
     fn jobs(patterns: &[&str]) -> Jobs {
         let mut jobs = Jobs {
-            zone: TimeZone::UTC,
+            zone: Some(TimeZone::UTC),
             jobs: BTreeMap::new(),
         };
         for (n, pattern) in (0..).zip(patterns) {

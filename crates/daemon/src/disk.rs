@@ -7,8 +7,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use logs::Rotation;
 
@@ -51,23 +51,28 @@ enum Job {
 /// The way to the thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
-    jobs: SyncSender<Job>,
+    // Bounded by `waiting`: a bounded channel would hold the memory of a full queue from the start.
+    jobs: Sender<Job>,
+    waiting: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
 }
 
 impl Disk {
     /// Start the thread; `log` is where the daemon's own log belongs.
     pub(crate) fn start(log: &Path) -> io::Result<Self> {
-        let (jobs, inbox) = sync_channel(QUEUE);
+        let (jobs, inbox) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
         std::thread::Builder::new()
             .name("disk".into())
             .stack_size(1024 * 1024)
             .spawn({
                 let mut log = OwnLog::new(log.to_owned());
-                move || work(&inbox, &mut log)
+                let waiting = Arc::clone(&waiting);
+                move || work(&inbox, &waiting, &mut log)
             })?;
         Ok(Self {
             jobs,
+            waiting,
             dropped: Arc::default(),
         })
     }
@@ -114,6 +119,7 @@ impl Disk {
     /// Wait until everything given so far is on disk. For the end of the daemon only: it blocks.
     pub(crate) fn finish(&self) {
         let (done, wait) = sync_channel(1);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         if self.jobs.send(Job::Barrier { done }).is_ok() {
             let _ = wait.recv_timeout(std::time::Duration::from_secs(5));
         }
@@ -125,14 +131,19 @@ impl Disk {
     }
 
     fn give(&self, job: Job) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.jobs.try_send(job) {
+        let full = self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE;
+        if full {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        if full || self.jobs.send(job).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn work(inbox: &Receiver<Job>, log: &mut OwnLog) {
+fn work(inbox: &Receiver<Job>, waiting: &AtomicUsize, log: &mut OwnLog) {
     while let Ok(job) = inbox.recv() {
+        waiting.fetch_sub(1, Ordering::Relaxed);
         match job {
             Job::Write { path, content, mode } => {
                 if let Err(error) = replace(&path, &content, mode) {

@@ -1,7 +1,8 @@
 //! The daemon's own log: lines in `pm2.log`, and `log:PM2` on the bus.
 
-use pm2::dates::{Pattern, TimeZone};
+use pm2::dates::Pattern;
 
+use crate::clock;
 use crate::disk::Disk;
 
 /// What a line is worth.
@@ -18,16 +19,11 @@ pub(crate) enum Level {
 pub(crate) struct Journal {
     disk: Disk,
     date: Option<Pattern>,
-    zone: TimeZone,
 }
 
 impl Journal {
     pub(crate) fn new(disk: Disk, date: Option<Pattern>) -> Self {
-        Self {
-            disk,
-            date,
-            zone: TimeZone::system(),
-        }
+        Self { disk, date }
     }
 
     /// Write a line. Returns what goes onto the bus, if anything does.
@@ -42,7 +38,7 @@ impl Journal {
             Some(date) => {
                 self.disk.log(format!(
                     "{}: PM2 {word}: {text}\n",
-                    date.format(at_ms, &self.zone)
+                    date.format(at_ms, clock::zone())
                 ));
                 Some(format!("{text}\n"))
             }

@@ -19,7 +19,6 @@ use crate::clock;
 use crate::cluster::{WorkerParts, group_of};
 use crate::journal::Level;
 use crate::owner::Daemon;
-use crate::stdin::StdinHandle;
 
 /// Descriptors that a life takes here: its pipes, channel and pidfd, as they are held and as they are used, and its log files.
 const FDS_OF_A_LIFE: usize = 14;
@@ -49,6 +48,7 @@ impl Daemon {
         // An app's own variable of that name must not change who it is.
         app.env.set("pm_id", id.0);
         self.refresh(id);
+        self.share_with_neighbour(id);
         self.keep(id);
         let Some(app) = self.apps.get(&id) else { return };
         let label = format!("{}:{}", app.env.name(), id.0);
@@ -130,6 +130,14 @@ impl Daemon {
             "the daemon is at its limit of {limit} open files, and each process takes {FDS_OF_A_LIFE} of them: stop what is not needed, \
              or end the daemon and start it where `ulimit -n` is higher"
         ))
+    }
+
+    /// Processes have most of their fields in common. Now that an entry is complete, it holds them together with the one before.
+    pub(crate) fn share_with_neighbour(&mut self, id: ProcId) {
+        let mut upwards = self.apps.range_mut(..=id).rev();
+        if let (Some((_, app)), Some((_, before))) = (upwards.next(), upwards.next()) {
+            app.env.share(&before.env);
+        }
     }
 
     /// The keeper did not even try.
@@ -255,12 +263,6 @@ impl Daemon {
                 }
             }
         }
-        let stdin = child.fds.stdin.as_ref().and_then(|pipe| {
-            let opened = os::fd::duplicate(pipe).and_then(StdinHandle::open);
-            opened
-                .map_err(|error| troubles.push(format!("its input: {error}")))
-                .ok()
-        });
         let channel = child.fds.ipc.as_ref().and_then(|socket| {
             let opened = os::fd::duplicate(socket)
                 .and_then(|socket| ChildChannel::open(socket, stash, incarnation, self.events.clone()));
@@ -272,7 +274,7 @@ impl Daemon {
             id,
             pid: child.pid,
             start_ticks: child.start_ticks,
-            stdin,
+            stdin: None,
             cgroup: self.cgroup_of_life(id, incarnation),
             channel,
             tree: Vec::new(),

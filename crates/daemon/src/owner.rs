@@ -1,6 +1,6 @@
 //! The owner: the one place where the state of this daemon changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -282,6 +282,8 @@ impl Daemon {
     }
 
     fn settle_supervisor(&mut self) {
+        // One record for all that becomes of a process in this turn: no answer leaves before it has ended.
+        let mut changed = BTreeSet::new();
         while let Some(effect) = self.sup.poll_effect() {
             match effect {
                 Effect::Spawn { id, incarnation } => self.spawn(id, incarnation),
@@ -313,16 +315,19 @@ impl Daemon {
                     self.cluster_has_changed();
                     self.refresh(id);
                     self.forget_former_env(id);
-                    // The record of a launch is written with the launch, see `spawn`.
-                    let launching = self.sup.restorable(id).map(|kept| kept.phase);
-                    if !matches!(launching, Some(supervisor::Phase::Launching(_, None))) {
-                        self.keep(id);
-                    }
+                    changed.insert(id);
                 }
                 Effect::Removed(id) => {
                     self.cluster_has_changed();
                     self.removed(id);
                 }
+            }
+        }
+        for id in changed {
+            // The record of a launch is written with the launch, see `spawn`.
+            let launching = self.sup.restorable(id).map(|kept| kept.phase);
+            if !matches!(launching, Some(supervisor::Phase::Launching(_, None))) {
+                self.keep(id);
             }
         }
     }
@@ -453,7 +458,7 @@ impl Daemon {
             app.env.set("status", pm2::env::status_text(status));
         }
         if self.bus.has_listeners()
-            && let Ok(frame) = pm2::bus::process_event(event, manually, app.env.as_object(), at)
+            && let Ok(frame) = pm2::bus::process_event(event, manually, &app.env, at)
         {
             let newly_slow = self.bus.publish(frame);
             self.tell_slow(newly_slow);
@@ -467,7 +472,7 @@ impl Daemon {
     /// Tell the bus alone of an entry that is no part of the list.
     pub(crate) fn publish_entry(&mut self, event: &str, manually: bool, env: &Pm2Env) {
         if self.bus.has_listeners()
-            && let Ok(frame) = pm2::bus::process_event(event, manually, env.as_object(), clock::wall_ms())
+            && let Ok(frame) = pm2::bus::process_event(event, manually, env, clock::wall_ms())
         {
             let newly_slow = self.bus.publish(frame);
             self.tell_slow(newly_slow);
@@ -524,6 +529,11 @@ impl Daemon {
     /// The present life of a process.
     pub(crate) fn life_of(&self, id: ProcId) -> Option<&Life> {
         self.lives.get(&self.sup.view(id)?.incarnation?)
+    }
+
+    /// The present life of a process, to be changed.
+    pub(crate) fn life_of_mut(&mut self, id: ProcId) -> Option<&mut Life> {
+        self.lives.get_mut(&self.sup.view(id)?.incarnation?)
     }
 }
 

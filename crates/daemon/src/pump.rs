@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use logs::{Attach, Event, Format, Pump, Rotation, Side, Stamp, StreamId, Times};
-use pm2::dates::{Pattern, TimeZone};
+use pm2::dates::Pattern;
 use pm2::env::{LogFormat, Pm2Env};
 use supervisor::{Incarnation, ProcId};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use crate::clock;
 use crate::journal::Level;
 use crate::lines::Line;
 use crate::owner::{Daemon, process_ref};
@@ -22,7 +23,6 @@ const MAX_TEXT: usize = 8 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct LogPump {
     pump: Pump,
-    zone: TimeZone,
     listening: bool,
 }
 
@@ -51,7 +51,6 @@ impl LogPump {
         Ok((
             Self {
                 pump,
-                zone: TimeZone::system(),
                 listening: false,
             },
             PumpNews { events, queued },
@@ -79,9 +78,9 @@ impl LogPump {
             .collect();
         let format = match env.log_format() {
             LogFormat::Raw => Format::Raw,
-            LogFormat::Dated(pattern) => Format::Dated(self.stamp(pattern)),
+            LogFormat::Dated(pattern) => Format::Dated(Self::stamp(pattern)),
             LogFormat::Json(pattern) => Format::Json {
-                stamp: pattern.map_or_else(iso_stamp, |pattern| self.stamp(pattern)),
+                stamp: pattern.map_or_else(iso_stamp, |pattern| Self::stamp(pattern)),
                 process_id: id.0,
                 app_name: env.name().to_owned(),
             },
@@ -120,9 +119,9 @@ impl LogPump {
         }
     }
 
-    fn stamp(&self, pattern: &str) -> Stamp {
-        let (pattern, zone) = (Pattern::new(pattern), self.zone.clone());
-        Arc::new(move |at_ms, out| pattern.write(at_ms, &zone, out))
+    fn stamp(pattern: &str) -> Stamp {
+        let pattern = Pattern::new(pattern);
+        Arc::new(move |at_ms, out| pattern.write(at_ms, clock::zone(), out))
     }
 }
 

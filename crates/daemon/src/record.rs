@@ -47,14 +47,14 @@ struct RecordOut<'a> {
     lives: Vec<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     former: Option<FormerOut<'a>>,
-    env: &'a Object,
+    env: &'a Pm2Env,
 }
 
 #[derive(Serialize)]
 struct FormerOut<'a> {
     life: u64,
     serving: Option<FactsText>,
-    env: Option<&'a Object>,
+    env: Option<&'a Pm2Env>,
 }
 
 #[derive(Deserialize)]
@@ -149,7 +149,7 @@ pub(crate) fn write(
     let former = restored.former.map(|former| FormerOut {
         life: former.incarnation.0,
         serving: former.serving.as_ref().map(facts_text),
-        env: former_env.map(Pm2Env::as_object),
+        env: former_env,
     });
     let record = RecordOut {
         v: 1,
@@ -157,7 +157,7 @@ pub(crate) fn write(
         phase: phase_text(restored.phase),
         lives: lives.iter().map(|life| life.0).collect(),
         former,
-        env: env.as_object(),
+        env,
     };
     // Text keys and plain values always have a JSON form.
     serde_json::to_vec(&record).unwrap_or_default()

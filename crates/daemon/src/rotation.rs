@@ -141,7 +141,7 @@ impl Daemon {
             let Some(app) = self.apps.get(&life.id) else {
                 continue;
             };
-            let (rotation, _) = self.rules.of(app.env.log_rotation());
+            let (rotation, _) = self.rules.of(app.env.log_rotation().as_deref());
             for side in [Side::Out, Side::Err] {
                 self.pump.set_rotation(*incarnation, side, rotation.clone());
             }
@@ -160,7 +160,7 @@ impl Daemon {
             };
             wanted.extend(
                 self.rules
-                    .interval(app.env.log_rotation())
+                    .interval(app.env.log_rotation().as_deref())
                     .map(|pattern| (pattern, *incarnation)),
             );
         }
@@ -173,9 +173,7 @@ impl Daemon {
             self.rules.next.clear();
             return;
         }
-        let due = self
-            .rules
-            .take_due(&patterns, clock::wall_ms(), &TimeZone::system());
+        let due = self.rules.take_due(&patterns, clock::wall_ms(), clock::zone());
         for (_, incarnation) in wanted.iter().filter(|(pattern, _)| due.contains(pattern)) {
             for side in [Side::Out, Side::Err] {
                 self.pump.rotate(*incarnation, side);
@@ -189,7 +187,7 @@ impl Daemon {
     /// The rules for a life that begins; what makes no sense in them is told.
     pub(crate) fn rotation_of(&mut self, id: ProcId) -> Option<Rotation> {
         let env: &Pm2Env = &self.apps.get(&id)?.env;
-        let (rotation, complaints) = self.rules.of(env.log_rotation());
+        let (rotation, complaints) = self.rules.of(env.log_rotation().as_deref());
         let label = format!("{}:{}", env.name(), id.0);
         for complaint in complaints {
             self.complain(&format!("App [{label}], logrotate: {complaint}"));

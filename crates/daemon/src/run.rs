@@ -53,6 +53,7 @@ pub fn run(options: DaemonOptions) -> ExitCode {
                 options.home.root.display()
             )
         });
+    os::memory::be_thrifty();
     // Both are comfort: without them the daemon works all the same.
     let _ = os::process::set_title(&title);
     let _ = os::process::raise_descriptor_limit();

@@ -11,14 +11,14 @@ use tokio::sync::mpsc::{Sender, channel};
 /// Lines that wait for a child.
 const MAX_LINES: usize = 256;
 
-/// The way to a child's standard input.
+/// The way to a child's standard input. It is made for the first line: few children are ever sent one.
 #[derive(Debug)]
 pub(crate) struct StdinHandle(Sender<Bytes>);
 
 impl StdinHandle {
-    /// Take the write end over.
-    pub(crate) fn open(pipe: OwnedFd) -> io::Result<Self> {
-        let mut pipe = pipe::Sender::from_owned_fd(pipe)?;
+    /// Open the way through a copy of the write end.
+    pub(crate) fn open(held: &OwnedFd) -> io::Result<Self> {
+        let mut pipe = pipe::Sender::from_owned_fd(os::fd::duplicate(held)?)?;
         let (sender, mut lines) = channel::<Bytes>(MAX_LINES);
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {

@@ -1,8 +1,8 @@
 //! What `pub.sock` carries: `[topic, data]` frames to every client that is connected.
 
-use crate::Object;
 use crate::axon::{Arg, AxonError, encode};
-use serde::Serialize;
+use crate::env::{Pm2Env, serialize_all};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// The daemon is going down.
@@ -40,15 +40,34 @@ pub fn encode_message<T: Serialize + ?Sized>(topic: &str, data: &T) -> Result<Ve
 pub fn process_event(
     event: &str,
     manually: bool,
-    pm2_env: &Object,
+    pm2_env: &Pm2Env,
     at_ms: i64,
 ) -> Result<Vec<u8>, AxonError> {
-    let mut process = pm2_env.clone();
-    process.shift_remove("env");
+    #[derive(Serialize)]
+    struct ProcessEvent<'a> {
+        event: &'a str,
+        manually: bool,
+        process: WithoutVars<'a>,
+        at: i64,
+    }
     encode_message(
         TOPIC_PROCESS_EVENT,
-        &serde_json::json!({ "event": event, "manually": manually, "process": process, "at": at_ms }),
+        &ProcessEvent {
+            event,
+            manually,
+            process: WithoutVars(pm2_env),
+            at: at_ms,
+        },
     )
+}
+
+struct WithoutVars<'a>(&'a Pm2Env);
+
+impl Serialize for WithoutVars<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kept = self.0.fields().iter();
+        serialize_all(kept.filter(|(key, _)| *key != "env"), serializer)
+    }
 }
 
 /// A `log:out` or `log:err` frame, `data` being the text as it was written to the file.
@@ -196,7 +215,7 @@ mod tests {
         else {
             panic!("an object")
         };
-        let message = read(&process_event("online", false, &env, 5).unwrap());
+        let message = read(&process_event("online", false, &env.into(), 5).unwrap());
         assert_eq!(message.topic, "process:event");
         assert_eq!(
             message.data.to_string(),

@@ -4,7 +4,8 @@
 //! file must be kept aside, never overwritten.
 
 use crate::Object;
-use crate::env::Pm2Env;
+use crate::env::{Pm2Env, serialize_all};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -42,21 +43,23 @@ pub enum DumpError {
 /// The text of a dump with two blanks of indentation, as `save` writes it. Modules are left out. `entries` must come in the order
 /// of their numbers.
 pub fn write<'a>(entries: impl IntoIterator<Item = &'a Pm2Env>) -> String {
-    let list: Vec<Object> = entries
+    let list: Vec<Element<'_>> = entries
         .into_iter()
         .filter(|env| !env.is_module())
-        .map(element)
+        .map(Element)
         .collect();
     // A map with text keys always has a JSON form.
     serde_json::to_string_pretty(&list).unwrap_or_else(|_| "[]".into())
 }
 
-fn element(env: &Pm2Env) -> Object {
-    let kept = env
-        .as_object()
-        .iter()
-        .filter(|(key, _)| !LEFT_OUT.contains(&key.as_str()));
-    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+/// One element, on its way out.
+struct Element<'a>(&'a Pm2Env);
+
+impl Serialize for Element<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kept = self.0.fields().iter();
+        serialize_all(kept.filter(|(key, _)| !LEFT_OUT.contains(key)), serializer)
+    }
 }
 
 /// The elements of a dump, each ready for `prepare`. Dumps of PM2 5, 6 and 7 are read, also those of `jlist` shape

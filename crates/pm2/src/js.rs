@@ -120,8 +120,16 @@ pub fn as_int(value: &Value) -> Option<i64> {
 pub fn as_bool(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(b) => Some(*b),
-        Value::String(s) if s == "true" => Some(true),
-        Value::String(s) if s == "false" => Some(false),
+        Value::String(s) => bool_text(s),
+        _ => None,
+    }
+}
+
+/// The same of text.
+pub fn bool_text(text: &str) -> Option<bool> {
+    match text {
+        "true" => Some(true),
+        "false" => Some(false),
         _ => None,
     }
 }

@@ -66,7 +66,7 @@ const TRANSLATED: [&str; 6] = ["script", "cwd", "out_file", "error_file", "log_f
 const NUMBERED: [&str; 3] = ["pm_out_log_path", "pm_err_log_path", "pm_log_path"];
 
 pub(super) fn differences(desired: &Desired, process: &Process) -> Vec<Difference> {
-    let actual = process.env.as_object();
+    let actual = &process.env.to_object();
     let mut out = Vec::new();
     for (key, after) in &desired.app {
         let key_skipped = SKIPPED.contains(&key.as_str()) || TRANSLATED.contains(&key.as_str());

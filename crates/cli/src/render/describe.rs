@@ -34,8 +34,7 @@ pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)],
     }
     let versioning: Vec<Vec<Cell>> = p
         .env
-        .get("versioning")
-        .and_then(Value::as_object)
+        .object("versioning")
         .map(|map| {
             let keys = [
                 "type",
@@ -115,7 +114,7 @@ fn health_cell(health: &Health) -> Cell {
 
 /// The limits as they were written, and whether they hold.
 fn limits_cell(p: &Process, held: &Held) -> Cell {
-    let written = p.env.get("limits").and_then(|limits| limits.as_object());
+    let written = p.env.object("limits");
     let written: Vec<String> = written
         .into_iter()
         .flatten()
@@ -129,7 +128,11 @@ fn limits_cell(p: &Process, held: &Held) -> Cell {
 }
 
 fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
-    let text = |key: &str| p.env.get(key).map_or_else(|| "N/A".to_owned(), plain);
+    let text = |key: &str| {
+        p.env
+            .get(key)
+            .map_or_else(|| "N/A".to_owned(), |value| plain(&value))
+    };
     let list = |key: &str| match p.env.list(key) {
         list if list.is_empty() => "N/A".to_owned(),
         list => list.join(" "),
@@ -183,9 +186,9 @@ fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
         (
             "node env",
             p.env
-                .get("env")
-                .and_then(|env| env.get("NODE_ENV"))
-                .map_or("N/A".to_owned(), plain)
+                .vars()
+                .and_then(|vars| vars.get("NODE_ENV"))
+                .map_or("N/A".to_owned(), |field| plain(&field.to_value()))
                 .into(),
         ),
         ("watch & reload", watches),
@@ -220,20 +223,20 @@ pub(crate) fn metric_text(metric: &MetricReport<'_>) -> String {
 /// Variables that the process has with another value than the caller. Empty and multi-line ones are left out.
 fn divergent(p: &Process, local: &[(String, String)]) -> Vec<Vec<Cell>> {
     const NOISE: [&str; 7] = ["PATH", "PM2_HOME", "PWD", "OLDPWD", "SHLVL", "_", "unique_id"];
-    let Some(env) = p.env.get("env").and_then(Value::as_object) else {
+    let Some(vars) = p.env.vars() else {
         return Vec::new();
     };
-    let differs = |(key, value): &(&String, &Value)| {
-        let text = to_text(value);
-        !NOISE.contains(&key.as_str())
+    let differs = |(key, text): &(&str, String)| {
+        !NOISE.contains(key)
             && !text.contains('\n')
             && local
                 .iter()
-                .any(|(name, here)| name == *key && *here != text && here.len() < 300 && text.len() < 300)
+                .any(|(name, here)| name == key && here != text && here.len() < 300 && text.len() < 300)
     };
-    env.iter()
+    vars.iter()
+        .map(|(key, field)| (key, to_text(&field.to_value())))
         .filter(differs)
-        .map(|(key, value)| vec![key.as_str().into(), to_text(value).into()])
+        .map(|(key, text)| vec![key.into(), text.into()])
         .collect()
 }
 

@@ -307,8 +307,8 @@ fn user(p: &Process) -> String {
     let uid = p
         .env
         .get("uid")
-        .filter(|v| matches!(v, Value::String(_) | Value::Number(_)));
-    uid.map(pm2::js::to_text)
+        .filter(|v| matches!(**v, Value::String(_) | Value::Number(_)));
+    uid.map(|uid| pm2::js::to_text(&uid))
         .or_else(|| p.env.text("username").map(str::to_owned))
         .unwrap_or_else(|| "N/A".into())
 }

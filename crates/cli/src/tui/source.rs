@@ -5,7 +5,7 @@ use super::model::{Action, Command};
 use super::update::{Message, TailWish};
 use crate::client::{Bus, CallError, Client};
 use crate::failure::Failure;
-use crate::process::{Process, TABLE_FIELDS};
+use crate::process::{Process, TABLE_FIELDS, asked, parse_list};
 use crate::render;
 use crate::style::Brush;
 use os::signal::SignalFd;
@@ -139,14 +139,14 @@ fn ask_for_ever(home: &Home, mut client: Option<Client>, woken: &Receiver<()>, t
 fn ask(client: &mut Client) -> Result<(Vec<Process>, Option<String>), Failure> {
     let fields: Vec<&str> = TABLE_FIELDS.iter().chain(DETAIL_FIELDS).copied().collect();
     let host = client.begin(method::GET_SYSTEM_DATA, &(Object::new(),))?;
-    let list = client.begin(method::GET_MONITOR_DATA, &(Object::new(),))?;
+    let list = client.begin(method::GET_MONITOR_DATA, &(asked(Some(&fields)),))?;
     // A daemon without host metrics refuses.
     let host = match client.finish_raw(&host) {
         Ok(json) => serde_json::from_slice(&json).unwrap_or(Value::Null),
         Err(CallError::Refused(_)) => Value::Null,
         Err(error) => return Err(error.into()),
     };
-    let processes = crate::process::parse_list(&client.finish_raw(&list)?, Some(&fields))?;
+    let processes = parse_list(&client.finish_raw(&list)?, Some(&fields))?;
     Ok((processes, render::host_line(&host, Brush { on: false })))
 }
 

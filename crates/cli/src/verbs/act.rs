@@ -147,7 +147,7 @@ pub(crate) fn run(
         .map(|job| {
             let process = list.iter().find(|process| process.pm_id == job.id);
             process.map_or_else(Needs::default, |process| {
-                Needs::of(&process.name, process.env.as_object())
+                Needs::of(&process.name, &process.env.to_object())
             })
         })
         .collect();

@@ -4,7 +4,6 @@ use super::Then;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::targets::number;
-use pm2::js::to_text;
 
 /// PM2's own facts, which are in the same object as the app's variables.
 const OWN: &[&str] = &[
@@ -60,20 +59,23 @@ pub(crate) fn env(context: &Context<'_>) -> Result<Then, Failure> {
     let Some(process) = list.iter().find(|p| number(target) == Some(p.pm_id)) else {
         return Err(Failure::Error(format!("Modules with id {target} not found")));
     };
-    let shown = process.env.as_object().iter().filter(|(key, value)| {
-        !OWN.contains(&key.as_str()) && !value.is_object() && !value.is_array() && !value.is_null()
+    let shown = process.env.fields().iter();
+    let shown = shown.filter_map(|(key, field)| {
+        let own = OWN.contains(&key);
+        field.as_var().filter(|_| !own).map(|text| (key, field, text))
     });
     if context.typed.on("json") {
-        let object: pm2::Object = shown.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let object: pm2::Object = shown
+            .map(|(key, field, _)| (key.to_owned(), field.to_value()))
+            .collect();
         let object = serde_json::Value::Object(object);
         context.console.put(format_args!("{object:#}\n"));
         return Ok(Then::Done);
     }
-    for (key, value) in shown {
-        context.console.say(format_args!(
-            "{key}: {}",
-            context.console.brush.green(to_text(value))
-        ));
+    for (key, _, text) in shown {
+        context
+            .console
+            .say(format_args!("{key}: {}", context.console.brush.green(text)));
     }
     Ok(Then::Done)
 }

@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::home::now_ms;
-use crate::process::{TABLE_FIELDS, parse_list};
+use crate::process::{TABLE_FIELDS, asked, parse_list};
 use crate::render::{self, Order};
 use pm2::Object;
 use pm2::env::Pm2Env;
@@ -85,7 +85,7 @@ fn order(context: &Context<'_>) -> Order {
 /// Both questions go out before the first answer is read.
 fn print(context: &Context<'_>, client: &mut Client, order: Order) -> Result<(), Failure> {
     let host = client.begin(method::GET_SYSTEM_DATA, &(Object::new(),))?;
-    let processes = client.begin(method::GET_MONITOR_DATA, &(Object::new(),))?;
+    let processes = client.begin(method::GET_MONITOR_DATA, &(asked(Some(TABLE_FIELDS)),))?;
     // A daemon without host metrics refuses; everything else is told.
     let mut host = match client.finish_raw(&host) {
         Err(error) if error.refusal().is_some() => Vec::new(),

@@ -101,7 +101,7 @@ struct Repository<'p> {
 
 impl<'p> Repository<'p> {
     fn of(process: &'p Process) -> Option<Self> {
-        let facts = process.env.get("versioning")?;
+        let facts = process.env.object("versioning")?;
         let text = |key: &str| {
             facts
                 .get(key)

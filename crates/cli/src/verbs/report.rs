@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::home::now_ms;
-use crate::process::{Process, TABLE_FIELDS, parse_list};
+use crate::process::{Process, TABLE_FIELDS, asked, parse_list};
 use crate::render::{self, Order};
 use jiff::tz::TimeZone;
 use pm2::Object;
@@ -174,7 +174,7 @@ fn about_link(context: &Context<'_>, client: &mut Client) -> Vec<(&'static str, 
 }
 
 fn processes(client: &mut Client) -> Result<Vec<Process>, Failure> {
-    let pending = client.begin(method::GET_MONITOR_DATA, &(Object::new(),))?;
+    let pending = client.begin(method::GET_MONITOR_DATA, &(asked(Some(TABLE_FIELDS)),))?;
     Ok(parse_list(&client.finish_raw(&pending)?, Some(TABLE_FIELDS))?)
 }
 

@@ -1,6 +1,6 @@
 //! Lists, reports, and the end of the daemon.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use supervisor::Input;
 
 use super::Args;
@@ -10,9 +10,12 @@ use crate::rpc::Responder;
 
 /// The list of processes with what they take.
 ///
-/// The list is PM2's to the letter, unless `{ readiness: true }` asks for ours.
+/// The list is PM2's to the letter, unless `{ readiness: true }` asks for ours. `{ fields: [name, …] }` asks for these fields of each
+/// `pm2_env` alone: a table shows a tenth of them.
 pub(super) fn monitor_data(daemon: &mut Daemon, args: &Args, responder: Responder) {
     let with_readiness = args.get(0).get("readiness") == Some(&true.into());
+    let fields = args.get(0).get("fields").and_then(Value::as_array);
+    let fields: Option<Vec<&str>> = fields.map(|names| names.iter().filter_map(Value::as_str).collect());
     daemon.measure();
     let now = clock::now();
     let list: Vec<_> = daemon
@@ -25,7 +28,10 @@ pub(super) fn monitor_data(daemon: &mut Daemon, args: &Args, responder: Responde
             }
             element.health = daemon.shown_health(*id);
             element.limits = daemon.shown_limits(*id);
-            element
+            match &fields {
+                Some(names) => element.only(names),
+                None => element,
+            }
         })
         .collect();
     responder.value(&list);
@@ -73,7 +79,7 @@ pub(super) fn reload_logs(daemon: &mut Daemon, responder: Responder) {
 
 /// A newer program is to take over.
 pub(super) fn replace_program(daemon: &mut Daemon, args: &Args, responder: Responder) {
-    let path = args.get(0).get("path").and_then(serde_json::Value::as_str);
+    let path = args.get(0).get("path").and_then(Value::as_str);
     match path.map(std::path::Path::new).filter(|path| path.is_absolute()) {
         Some(path) => daemon.replace_program(path, responder),
         None => responder
@@ -88,7 +94,7 @@ pub(super) fn notify_kill(daemon: &mut Daemon) {
 
 /// End. The caller gets a signal instead of an answer, but only if it named itself.
 pub(super) fn kill_me(daemon: &mut Daemon, args: &Args, peer_pid: u32) {
-    let named = args.get(0).get("pid").and_then(serde_json::Value::as_u64);
+    let named = args.get(0).get("pid").and_then(Value::as_u64);
     let caller = named
         .and_then(|pid| u32::try_from(pid).ok())
         .filter(|pid| *pid == peer_pid && *pid > 1);

@@ -67,14 +67,15 @@ pub(super) fn line_to_stdin(daemon: &mut Daemon, args: &Args, responder: Respond
     let Some(id) = id else {
         return responder.error(&format!("Process with ID <{}> unknown.", id_text(pm_id)));
     };
-    let stdin = daemon.life_of(id).and_then(|life| life.stdin.as_ref());
-    match stdin {
+    // What ends the line is the caller's business: `attach` lets its user choose.
+    match daemon
+        .life_of_mut(id)
+        .and_then(|life| life.send_line(line.to_owned()))
+    {
         None => responder.error(&format!("Process with ID <{}> offline.", id.0)),
-        // What ends the line is the caller's business: `attach` lets its user choose.
-        Some(stdin) if stdin.send(line.to_owned()) => {
-            responder.value(&json!({ "pm_id": pm_id, "line": line }));
-        }
-        Some(_) => responder.error(&format!(
+        Some(Ok(true)) => responder.value(&json!({ "pm_id": pm_id, "line": line })),
+        Some(Err(error)) => responder.error(&format!("Process with ID <{}>: its input: {error}", id.0)),
+        Some(Ok(false)) => responder.error(&format!(
             "Process with ID <{}> does not read its standard input.",
             id.0
         )),

@@ -1,8 +1,6 @@
 //! The environment of the child.
 
 use super::Pm2Env;
-use crate::js;
-use serde_json::Value;
 
 impl Pm2Env {
     /// The environment in fork mode: exactly the scalar fields of the top level, as text; nothing is inherited.
@@ -10,11 +8,10 @@ impl Pm2Env {
     ///
     /// Call [`Pm2Env::begin_launch`] before. The variables of the IPC channel are the caller's.
     pub fn child_env(&self) -> Vec<(String, String)> {
-        self.as_object()
+        self.fields()
             .iter()
-            .filter(|(_, value)| matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)))
             .filter(|(key, _)| !key.is_empty() && !key.contains(['=', '\0']))
-            .map(|(key, value)| (key.clone(), js::to_text(value)))
+            .filter_map(|(key, field)| Some((key.to_owned(), field.as_var()?)))
             .filter(|(_, text)| !text.contains('\0'))
             .collect()
     }

@@ -1,6 +1,7 @@
 //! What a restart or reload brings along.
 
 use super::Pm2Env;
+use super::fields::Fields;
 use crate::{Object, js};
 use serde_json::Value;
 
@@ -27,11 +28,11 @@ impl Pm2Env {
     ///
     /// Takes effect with the next [`Pm2Env::begin_launch`].
     pub fn merge_restart(&mut self, brought: &Object) {
-        if !matches!(self.as_object().get("env"), Some(Value::Object(_))) {
+        if self.vars().is_none() {
             self.set("env", Object::new());
         }
-        if let Some(Value::Object(env)) = self.as_object_mut().get_mut("env") {
-            extend(env, brought);
+        if let Some(vars) = self.vars_mut() {
+            vars.lay_over(Fields::from(brought.clone()).carried());
         }
         let Some(Value::Object(conf)) = brought.get("current_conf") else {
             return;
@@ -47,15 +48,6 @@ impl Pm2Env {
             } else {
                 self.set(key, value.clone());
             }
-        }
-    }
-}
-
-/// Copies into `target` what an environment can carry.
-pub(super) fn extend(target: &mut Object, source: &Object) {
-    for (key, value) in source {
-        if !js::is_object_text(value) {
-            target.insert(key.clone(), value.clone());
         }
     }
 }
@@ -77,7 +69,7 @@ mod tests {
         };
         env.merge_restart(&brought);
         assert_eq!(
-            serde_json::to_string(env.as_object()).unwrap(),
+            serde_json::to_string(&env).unwrap(),
             r#"{"name":"a","env":{"A":"2","B":3},"pm_id":3,"max_memory_restart":5}"#
         );
     }
@@ -89,6 +81,6 @@ mod tests {
             panic!("an object")
         };
         env.merge_restart(&brought);
-        assert_eq!(env.get("env"), Some(&json!({ "A": "2" })));
+        assert_eq!(env.get("env").as_deref(), Some(&json!({ "A": "2" })));
     }
 }

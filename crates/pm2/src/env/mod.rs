@@ -5,6 +5,7 @@
 //! [`Pm2Env::merge_restart`] takes what a restart brings, [`Pm2Env::child_env`] gives what the child will see.
 
 mod child;
+mod fields;
 mod merge;
 mod policy;
 mod prepare;
@@ -12,6 +13,8 @@ mod render;
 mod reports;
 mod watch;
 
+pub(crate) use fields::serialize_all;
+pub use fields::{Field, Fields};
 pub use policy::PolicyDefaults;
 pub use prepare::{Entry, PrepareError, PrepareFacts, duplicate, prepare, suffix_log_path, suffix_pid_path};
 pub use render::{HealthShown, LimitsShown, ListElement, Monit};
@@ -19,7 +22,9 @@ pub use reports::{ActionReport, MetricReport};
 pub use watch::{WatchTiming, WatchedFiles};
 
 use crate::{Object, js};
+use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// How the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,59 +71,117 @@ impl CommandLine {
 }
 
 /// The object itself. Reading is lenient: a field of another type than expected counts as absent.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Pm2Env(Object);
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Pm2Env(Fields);
 
 impl From<Object> for Pm2Env {
     fn from(map: Object) -> Self {
-        Pm2Env(map)
+        Pm2Env(map.into())
     }
 }
 
 impl Pm2Env {
-    /// The whole object.
-    pub fn as_object(&self) -> &Object {
+    /// All fields.
+    pub fn fields(&self) -> &Fields {
         &self.0
     }
 
-    /// The whole object, to change it. Prefer the named operations, which keep the order right.
-    pub fn as_object_mut(&mut self) -> &mut Object {
-        &mut self.0
+    /// The whole object.
+    pub fn to_object(&self) -> Object {
+        self.0.to_object()
     }
 
-    /// Gives the object away.
-    pub fn into_object(self) -> Object {
-        self.0
+    /// Holds what another entry has too only once.
+    pub fn share(&mut self, other: &Pm2Env) {
+        self.0.share(&other.0);
     }
 
-    /// A field; `null` counts as absent.
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.get(key).filter(|v| !v.is_null())
+    /// A field; `null` counts as absent. [`Pm2Env::text`] and its kind copy nothing.
+    pub fn get(&self, key: &str) -> Option<Cow<'_, Value>> {
+        match self.field(key)? {
+            Field::Other(value) => Some(Cow::Borrowed(value)),
+            other => Some(Cow::Owned(other.to_value())),
+        }
+    }
+
+    fn field(&self, key: &str) -> Option<&Field> {
+        self.0.get(key).filter(|field| !matches!(field, Field::Null))
     }
 
     /// A field that is text.
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.get(key).and_then(Value::as_str)
+        self.field(key)?.as_text()
     }
 
     /// A field that is a whole number, also as text.
     pub fn int(&self, key: &str) -> Option<i64> {
-        self.get(key).and_then(js::as_int)
+        js::as_int(&*self.get(key)?)
     }
 
     /// A field that is true or false, also as text.
     pub fn flag(&self, key: &str) -> Option<bool> {
-        self.get(key).and_then(js::as_bool)
+        match self.field(key)? {
+            Field::Bool(flag) => Some(*flag),
+            Field::Text(text) => js::bool_text(text),
+            _ => None,
+        }
+    }
+
+    /// A field that is a list.
+    pub fn array(&self, key: &str) -> Option<&[Value]> {
+        match self.field(key)? {
+            Field::Other(value) => value.as_array().map(Vec::as_slice),
+            _ => None,
+        }
+    }
+
+    /// A field that is an object, but for the variables.
+    pub fn object(&self, key: &str) -> Option<&Object> {
+        match self.field(key)? {
+            Field::Other(value) => value.as_object(),
+            _ => None,
+        }
+    }
+
+    /// The variables that the app itself was given.
+    pub fn vars(&self) -> Option<&Fields> {
+        match self.field("env")? {
+            Field::Vars(vars) => Some(vars),
+            _ => None,
+        }
+    }
+
+    fn vars_mut(&mut self) -> Option<&mut Fields> {
+        match self.0.get_mut("env")? {
+            Field::Vars(vars) => Some(vars),
+            _ => None,
+        }
+    }
+
+    /// A field that is a list or an object, to be changed; made anew by `new` if `fits` says that it is not of that kind.
+    fn other_mut(&mut self, key: &str, fits: fn(&Value) -> bool, new: fn() -> Value) -> Option<&mut Value> {
+        let present = match self.field(key) {
+            Some(Field::Other(value)) => fits(value),
+            _ => false,
+        };
+        if !present {
+            self.set(key, new());
+        }
+        match self.0.get_mut(key)? {
+            Field::Other(value) => Some(std::sync::Arc::make_mut(value)),
+            _ => None,
+        }
     }
 
     /// Sets a field: in its place if it is there, at the end if not.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
-        self.0.insert(key.to_owned(), value.into());
+        self.0.set(key, value);
     }
 
     /// Removes a field; the order of the others stays.
     pub fn unset(&mut self, key: &str) {
-        self.0.shift_remove(key);
+        self.0.unset(key);
     }
 
     /// Number in the list. During a reload PM2's own entries hold text such as `_old_3` here; these have no number.
@@ -166,7 +229,7 @@ impl Pm2Env {
     /// Sockets that are bound for the app. What can't be read is told by the schema, and is none here.
     pub fn sockets(&self) -> Vec<crate::listen_sockets::ListenSocket> {
         self.get(crate::listen_sockets::SECTION)
-            .and_then(|value| crate::listen_sockets::parse(value).ok())
+            .and_then(|value| crate::listen_sockets::parse(&value).ok())
             .unwrap_or_default()
     }
 
@@ -238,7 +301,7 @@ impl Pm2Env {
     }
 
     /// What the app says of putting its log files aside.
-    pub fn log_rotation(&self) -> Option<&Value> {
+    pub fn log_rotation(&self) -> Option<Cow<'_, Value>> {
         self.get(crate::log_rotation::SECTION)
     }
 
@@ -246,7 +309,7 @@ impl Pm2Env {
     pub fn uid(&self) -> Option<String> {
         self.get("uid")
             .filter(|v| v.is_string() || v.is_number())
-            .map(js::to_text)
+            .map(|v| js::to_text(&v))
             .filter(|s| !s.is_empty())
     }
 
@@ -254,7 +317,7 @@ impl Pm2Env {
     pub fn gid(&self) -> Option<String> {
         self.get("gid")
             .filter(|v| v.is_string() || v.is_number())
-            .map(js::to_text)
+            .map(|v| js::to_text(&v))
             .filter(|s| !s.is_empty())
     }
 
@@ -320,27 +383,26 @@ impl Pm2Env {
 
     /// The revision of its repository, if that was looked up.
     pub fn revision(&self) -> Option<&str> {
-        self.get("versioning")?.get("revision")?.as_str()
+        self.object("versioning")?.get("revision")?.as_str()
     }
 
     /// Cron pattern of restarts; `0` means none.
     pub fn cron_restart(&self) -> Option<String> {
         self.get("cron_restart")
             .filter(|v| v.is_string() || v.is_number())
-            .map(js::to_text)
+            .map(|v| js::to_text(&v))
             .filter(|s| !s.is_empty() && s != "0")
     }
 
     /// Whether files are watched: `watch` is true, or holds paths.
     pub fn watches(&self) -> bool {
         self.get("watch")
-            .is_some_and(|v| js::as_bool(v).unwrap_or_else(|| js::truthy(v)))
+            .is_some_and(|v| js::as_bool(&v).unwrap_or_else(|| js::truthy(&v)))
     }
 
     /// It is one of PM2's modules: listed apart, not part of `all`, not dumped.
     pub fn is_module(&self) -> bool {
-        self.get("pmx_module")
-            .is_some_and(|v| js::as_bool(v).unwrap_or(false))
+        self.flag("pmx_module") == Some(true)
     }
 
     /// Whether the hub may hear of it; only `unmonitor` makes this false.
@@ -350,10 +412,12 @@ impl Pm2Env {
 
     /// A list attribute: an array (of anything, as text), or one text.
     pub fn list(&self, key: &str) -> Vec<String> {
-        match self.get(key) {
-            Some(Value::Array(items)) => items.iter().filter(|v| !v.is_null()).map(js::to_text).collect(),
-            Some(Value::String(s)) if !s.is_empty() => vec![s.clone()],
-            _ => Vec::new(),
+        match self.text(key) {
+            Some(text) if !text.is_empty() => vec![text.to_owned()],
+            _ => {
+                let items = self.array(key).into_iter().flatten();
+                items.filter(|v| !v.is_null()).map(js::to_text).collect()
+            }
         }
     }
 }
@@ -399,7 +463,7 @@ mod tests {
 
     pub(super) fn env(value: Value) -> Pm2Env {
         match value {
-            Value::Object(map) => Pm2Env(map),
+            Value::Object(map) => Pm2Env::from(map),
             other => panic!("not an object: {other}"),
         }
     }

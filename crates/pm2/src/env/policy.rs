@@ -61,7 +61,7 @@ impl Pm2Env {
     /// The rules of this process.
     pub fn to_policy(&self, defaults: &PolicyDefaults) -> Policy {
         let plain = Policy::default();
-        let ms = |key: &str| self.get(key).and_then(duration);
+        let ms = |key: &str| self.get(key).and_then(|value| duration(&value));
         Policy {
             autostart: self.flag("autostart").unwrap_or(true),
             autorestart: self.flag("autorestart").unwrap_or(true),
@@ -73,8 +73,11 @@ impl Pm2Env {
             restart_delay: ms("restart_delay"),
             exp_backoff: ms("exp_backoff_restart_delay").filter(|d| !d.is_zero()),
             kill_timeout: ms("kill_timeout").unwrap_or(defaults.kill_timeout),
-            stop_exit_codes: exit_codes(self.get("stop_exit_codes")),
-            max_memory: self.get("max_memory_restart").and_then(bytes).filter(|n| *n > 0),
+            stop_exit_codes: exit_codes(self.get("stop_exit_codes").as_deref()),
+            max_memory: self
+                .get("max_memory_restart")
+                .and_then(|value| bytes(&value))
+                .filter(|n| *n > 0),
             wait_ready: self.flag("wait_ready").unwrap_or(false),
             listen_timeout: ms("listen_timeout").unwrap_or(defaults.listen_timeout),
             treekill: self.flag("treekill").unwrap_or(true),
@@ -93,14 +96,12 @@ impl Pm2Env {
 
     /// How its health is checked. What can't be read (another client may have sent it) is no check.
     pub fn health(&self) -> Option<HealthCheck> {
-        let text = self.get("health")?.as_object()?;
-        HealthCheck::parse(text).ok()
+        HealthCheck::parse(self.object("health")?).ok()
     }
 
     /// What each process of it may take. What can't be read (another client may have sent it) is no limit.
     pub fn limits(&self) -> Option<Limits> {
-        let text = self.get("limits")?.as_object()?;
-        Limits::parse(text).ok()
+        Limits::parse(self.object("limits")?).ok()
     }
 
     /// Takes over what the supervisor shows of the process.
@@ -214,7 +215,7 @@ mod tests {
             },
         });
         assert_eq!(
-            serde_json::to_string(env.as_object()).unwrap(),
+            serde_json::to_string(&env).unwrap(),
             r#"{"status":"waiting restart","created_at":null,"pm_uptime":0,"restart_time":2,"unstable_restarts":0,"exit_code":0}"#
         );
     }

@@ -1,7 +1,6 @@
 //! From a resolved app to its entries, and the steps of each launch.
 
 use super::Pm2Env;
-use super::merge::extend;
 use crate::{Object, js};
 use serde_json::Value;
 use thiserror::Error;
@@ -100,9 +99,10 @@ pub fn prepare(mut app: Object, facts: &PrepareFacts<'_>) -> Result<Vec<Entry>, 
     }
     app.insert("instances".into(), count.into());
     app.shift_remove("pm_id");
+    let app = Pm2Env::from(app);
     let mut made: Vec<Entry> = Vec::new();
     for n in 0..count as u32 {
-        let mut env = Pm2Env::from(app.clone());
+        let mut env = app.clone();
         env.set("vizion_running", false);
         let siblings = facts.existing.iter().copied().chain(made.iter().map(|e| &e.env));
         number(&mut env, siblings, facts.instance_var.as_deref());
@@ -123,8 +123,8 @@ pub fn duplicate(of: &Pm2Env, facts: &PrepareFacts<'_>) -> Entry {
     ] {
         env.unset(key);
     }
-    if let Some(Value::Object(vars)) = env.as_object_mut().get_mut("env") {
-        vars.insert("unique_id".into(), facts.unique_id.clone().into());
+    if let Some(vars) = env.vars_mut() {
+        vars.set("unique_id", facts.unique_id.clone());
     }
     env.set("unique_id", facts.unique_id.clone());
     number(
@@ -147,16 +147,16 @@ fn number<'a>(env: &mut Pm2Env, others: impl Iterator<Item = &'a Pm2Env> + Clone
     let counter = env.text("increment_var").filter(|v| !v.is_empty()).map(|key| {
         let last = siblings.filter_map(|e| e.int(key)).max();
         let first = || {
-            let own = env.as_object().get("env").and_then(|vars| vars.get(key));
-            own.and_then(js::as_int).unwrap_or(0)
+            let own = env.vars().and_then(|vars| vars.get(key));
+            own.and_then(|own| js::as_int(&own.to_value())).unwrap_or(0)
         };
         (key.to_owned(), last.map_or_else(first, |n| n.saturating_add(1)))
     });
     env.set(&var, free);
     if let Some((key, value)) = counter {
         env.set(&key, value);
-        if let Some(Value::Object(vars)) = env.as_object_mut().get_mut("env") {
-            vars.insert(key, value.into());
+        if let Some(vars) = env.vars_mut() {
+            vars.set(&key, value);
         }
     }
 }
@@ -186,16 +186,13 @@ impl Pm2Env {
     /// The changes at the beginning of each life: variables are laid over the entry, what the former life had reported
     /// is forgotten, and the status is `launching` (`stopped` if `autostart` is off).
     pub fn begin_launch(&mut self, now_ms: i64) {
-        let vars = match self.as_object().get("env") {
-            Some(Value::Object(vars)) => vars.clone(),
-            _ => Object::new(),
-        };
-        extend(self.as_object_mut(), &vars);
+        let vars = self.vars().cloned().unwrap_or_default();
+        self.0.lay_over(vars.carried());
         let stopped = self.flag("autostart") == Some(false) && self.get("pm_id").is_none();
         self.set("status", if stopped { "stopped" } else { "launching" });
         self.set("pm_uptime", now_ms);
         self.forget_life();
-        if self.as_object().get("vizion_running").is_none() {
+        if self.fields().get("vizion_running").is_none() {
             self.set("vizion_running", false);
         }
         if self.get("created_at").is_none() {
@@ -240,7 +237,7 @@ mod tests {
     use serde_json::json;
 
     fn app(value: Value) -> Object {
-        env(value).into_object()
+        env(value).to_object()
     }
 
     fn facts<'a>(existing: &'a [&'a Pm2Env]) -> PrepareFacts<'a> {
@@ -262,7 +259,7 @@ mod tests {
         }));
         let made = prepare(app, &facts(&[])).unwrap();
         assert_eq!(made.len(), 1);
-        let keys: Vec<_> = made[0].env.as_object().keys().map(String::as_str).collect();
+        let keys: Vec<_> = made[0].env.fields().iter().map(|(key, _)| key).collect();
         assert_eq!(
             keys.join(" "),
             "name env merge_logs pm_exec_path instances pm_out_log_path pm_pid_path km_link vizion_running \

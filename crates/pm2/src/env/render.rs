@@ -1,8 +1,7 @@
 //! One element of the process list.
 
-use super::Pm2Env;
-use crate::Object;
-use serde::Serialize;
+use super::{Pm2Env, serialize_all};
+use serde::{Serialize, Serializer};
 
 /// What a process takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -20,7 +19,7 @@ pub struct ListElement<'a> {
     /// Pid, 0 when it does not run.
     pub pid: u32,
     name: &'a str,
-    pm2_env: &'a Object,
+    pm2_env: Chosen<'a>,
     pm_id: Option<u32>,
     /// Left out for the replies that have none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +33,34 @@ pub struct ListElement<'a> {
     /// Ours: whether its limits hold, if it has some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsShown<'a>>,
+}
+
+/// An entry, or those of its fields that were asked for.
+#[derive(Clone, Debug)]
+struct Chosen<'a> {
+    env: &'a Pm2Env,
+    only: Option<&'a [&'a str]>,
+}
+
+impl Serialize for Chosen<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.only {
+            None => self.env.serialize(serializer),
+            Some(names) => {
+                let fields = self.env.fields().iter();
+                serialize_all(fields.filter(|(name, _)| names.contains(name)), serializer)
+            }
+        }
+    }
+}
+
+impl<'a> ListElement<'a> {
+    /// With these fields of `pm2_env` alone.
+    #[must_use]
+    pub fn only(mut self, names: &'a [&'a str]) -> Self {
+        self.pm2_env.only = Some(names);
+        self
+    }
 }
 
 /// What is shown of a health check.
@@ -65,7 +92,10 @@ impl Pm2Env {
         ListElement {
             pid,
             name: self.name(),
-            pm2_env: self.as_object(),
+            pm2_env: Chosen {
+                env: self,
+                only: None,
+            },
             pm_id: self.pm_id(),
             monit,
             readiness: None,
@@ -102,6 +132,10 @@ mod tests {
         assert_eq!(
             text(None),
             r#"{"pid":7,"name":"a","pm2_env":{"name":"a","pm_id":4},"pm_id":4}"#
+        );
+        assert_eq!(
+            serde_json::to_string(&env.list_element(7, None).only(&["pm_id", "gone"])).unwrap(),
+            r#"{"pid":7,"name":"a","pm2_env":{"pm_id":4},"pm_id":4}"#
         );
     }
 }

@@ -1,7 +1,7 @@
 //! What a running app tells of itself: metrics, actions, options. Everything is bounded: a child can make its own entry
 //! useless, but not large.
 
-use super::Pm2Env;
+use super::{Field, Pm2Env};
 use crate::{Object, js};
 use serde_json::Value;
 
@@ -72,11 +72,9 @@ impl Pm2Env {
 
     /// Adds an action if its name is new. Returns whether it was.
     pub fn report_action(&mut self, name: &str, fields: Object) -> bool {
-        if !matches!(self.get(ACTIONS), Some(Value::Array(_))) {
-            self.set(ACTIONS, Vec::<Value>::new());
-        }
         let known = self.has_action(name);
-        let Some(Value::Array(actions)) = self.as_object_mut().get_mut(ACTIONS) else {
+        let list = self.other_mut(ACTIONS, Value::is_array, || Vec::<Value>::new().into());
+        let Some(Value::Array(actions)) = list else {
             return false;
         };
         let fields = Value::Object(fields);
@@ -94,13 +92,13 @@ impl Pm2Env {
 
     /// What the process offers, in the order in which it told. Actions without a name are passed over.
     pub fn actions(&self) -> impl Iterator<Item = ActionReport<'_>> {
-        let actions = self.get(ACTIONS).and_then(Value::as_array);
+        let actions = self.array(ACTIONS);
         actions.into_iter().flatten().filter_map(ActionReport::read)
     }
 
     /// What the process measures.
     pub fn metrics(&self) -> impl Iterator<Item = MetricReport<'_>> {
-        let metrics = self.get(METRICS).and_then(Value::as_object);
+        let metrics = self.object(METRICS);
         metrics
             .into_iter()
             .flatten()
@@ -109,13 +107,15 @@ impl Pm2Env {
 
     /// About how many bytes of text are in the entry.
     pub fn size(&self) -> u64 {
-        let members = self.as_object().iter();
-        members.map(|(key, value)| (key.len() + size(value)) as u64).sum()
+        let members = self.fields().iter();
+        members
+            .map(|(key, field)| (key.len() + field_size(field)) as u64)
+            .sum()
     }
 
     /// What a module tells people of itself: rows of a table.
     pub fn human_info(&self) -> &[Value] {
-        let told = self.get(OPTIONS).and_then(|options| options.get("human_info"));
+        let told = self.object(OPTIONS).and_then(|options| options.get("human_info"));
         told.and_then(Value::as_array)
             .map(Vec::as_slice)
             .unwrap_or_default()
@@ -123,15 +123,13 @@ impl Pm2Env {
 
     /// The process that is to be measured instead, if it named one. `Some(None)`: it named something that is no pid.
     pub fn measured_pid(&self) -> Option<Option<u32>> {
-        let pid = self.get(OPTIONS)?.get("pid")?;
+        let pid = self.object(OPTIONS)?.get("pid")?;
         Some(crate::rpc::process_id(pid).filter(|pid| *pid > 0))
     }
 
     fn merge_report(&mut self, key: &str, brought: Object) {
-        if !matches!(self.get(key), Some(Value::Object(_))) {
-            self.set(key, Object::new());
-        }
-        let Some(Value::Object(held)) = self.as_object_mut().get_mut(key) else {
+        let object = self.other_mut(key, Value::is_object, || Object::new().into());
+        let Some(Value::Object(held)) = object else {
             return;
         };
         for (name, value) in brought {
@@ -183,6 +181,21 @@ impl<'a> MetricReport<'a> {
     }
 }
 
+fn field_size(field: &Field) -> usize {
+    match field {
+        Field::Text(text) => text.len() + 2,
+        Field::Vars(vars) => {
+            let members = vars.iter();
+            members
+                .map(|(name, field)| name.len() + field_size(field) + 4)
+                .sum::<usize>()
+                + 2
+        }
+        Field::Other(value) => size(value),
+        other => size(&other.to_value()),
+    }
+}
+
 /// About the bytes of its text, without writing it.
 fn size(value: &Value) -> usize {
     match value {
@@ -220,7 +233,7 @@ mod tests {
             json!({ "x": { "value": 2 }, "y": 3, "big": "z".repeat(MAX_BYTES) }),
         ));
         assert_eq!(
-            app.get("axm_monitor"),
+            app.get("axm_monitor").as_deref(),
             Some(&json!({ "x": { "value": 2 }, "y": 3 }))
         );
         for n in 0..2 * MAX_NAMES {

@@ -59,10 +59,10 @@ impl Pm2Env {
         if !self.watches() {
             return None;
         }
-        let named = match self.get("watch") {
-            Some(Value::String(text)) if js::as_bool(&Value::from(text.as_str())).is_some() => Vec::new(),
-            Some(Value::String(_) | Value::Array(_)) => self.list("watch"),
-            _ => Vec::new(),
+        // Only lists and texts name paths.
+        let named = match self.flag("watch") {
+            Some(_) => Vec::new(),
+            None => self.list("watch"),
         };
         let paths = if named.is_empty() {
             vec![".".to_owned()]
@@ -79,7 +79,7 @@ impl Pm2Env {
             None => self
                 .get("ignore_watch")
                 .filter(|value| js::truthy(value))
-                .map(texts),
+                .map(|value| texts(&value)),
         };
         let polls = options.get("usePolling").is_some_and(js::truthy);
         let interval = options.get("interval").and_then(js::as_int).unwrap_or(POLL_MS);
@@ -140,7 +140,7 @@ impl Pm2Env {
     }
 
     fn watch_options(&self) -> Option<&Object> {
-        self.get("watch_options").and_then(Value::as_object)
+        self.object("watch_options")
     }
 }
 
