@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Instant;
 
 use hub::Clock;
@@ -36,7 +37,7 @@ impl Noise {
 
 /// One process of the fleet.
 struct App {
-    name: String,
+    name: Arc<str>,
     level: f64,
     pages: f64,
     handles: f64,
@@ -62,11 +63,12 @@ impl App {
             ("Active handles", self.handles),
             ("HTTP", ((self.level * 40.0) + noise.normal() * 5.0).round()),
         ];
+        let unit: Arc<str> = "".into();
         into.extend(values.map(|(metric, value)| Sample {
             app: Some(self.name.clone()),
             pm_id: Some(0),
             metric: metric.into(),
-            unit: String::new(),
+            unit: unit.clone(),
             at_ms,
             value,
         }));
@@ -77,7 +79,7 @@ impl App {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>());
     let hosts = args.next().unwrap_or(Ok(20))?;
-    let minutes = args.next().unwrap_or(Ok(10))? as i64;
+    let minutes = args.next().unwrap_or(Ok(60))? as i64;
     let path = std::env::temp_dir().join(format!("pilothouse-history-{}", std::process::id()));
     let folder = DataFolder::hold(&path)?;
     let clock = Clock::held(BEGIN);
@@ -88,7 +90,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let mut id = [0; 12];
             id[..8].copy_from_slice(&(host as u64).to_be_bytes());
             let apps = (0..APPS).map(|n| App {
-                name: format!("app-{n}"),
+                name: format!("app-{n}").into(),
                 level: noise.uniform() * 20.0,
                 pages: 10_000.0 + noise.uniform() * 30_000.0,
                 handles: (noise.uniform() * 30.0).round(),

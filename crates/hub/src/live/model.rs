@@ -2,12 +2,18 @@
 //!
 //! Both doors (our agent's and PM2's) translate into these types; everything behind the doors speaks only these.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use crate::ids::ServerId;
+
+/// Names of the two series that every process has, and their units: shared by all.
+static CPU: LazyLock<Arc<str>> = LazyLock::new(|| "cpu".into());
+static PERCENT: LazyLock<Arc<str>> = LazyLock::new(|| "%".into());
+static MEMORY: LazyLock<Arc<str>> = LazyLock::new(|| "memory".into());
+static BYTES: LazyLock<Arc<str>> = LazyLock::new(|| "B".into());
 
 /// Milliseconds since the Unix epoch. The live state is told the time and never asks for it.
 pub type Millis = i64;
@@ -218,20 +224,22 @@ impl Process {
     }
 
     /// Numbers worth keeping this second, as (metric, unit, value).
-    pub fn samples(&self) -> impl Iterator<Item = (&str, Option<&str>, f64)> {
+    pub fn samples(&self) -> impl Iterator<Item = (Arc<str>, Option<Arc<str>>, f64)> {
         // A process that does not run has no CPU or memory: its chart shows a gap, not zeros.
         let running = self.pid > 0;
         let basic = [
-            ("cpu", Some("%"), self.cpu),
-            ("memory", Some("B"), self.memory as f64),
+            (&*CPU, &*PERCENT, self.cpu),
+            (&*MEMORY, &*BYTES, self.memory as f64),
         ];
-        basic.into_iter().filter(move |_| running).chain(
-            self.metrics.iter().filter(|m| m.historic).filter_map(|m| {
-                m.value
-                    .number()
-                    .map(|number| (m.name.as_ref(), m.unit.as_deref(), number))
-            }),
-        )
+        let basic = basic.into_iter().filter(move |_| running);
+        basic
+            .map(|(name, unit, value)| (name.clone(), Some(unit.clone()), value))
+            .chain(
+                self.metrics
+                    .iter()
+                    .filter(|m| m.historic)
+                    .filter_map(|m| Some((m.name.clone(), m.unit.clone(), m.value.number()?))),
+            )
     }
 }
 
@@ -379,7 +387,7 @@ mod tests {
         assert_eq!(process.samples().count(), 0);
         process.pid = 7;
         assert_eq!(
-            process.samples().map(|s| s.0).collect::<Vec<_>>(),
+            process.samples().map(|s| s.0.to_string()).collect::<Vec<_>>(),
             ["cpu", "memory"]
         );
     }

@@ -1,19 +1,21 @@
 //! The port for what servers report: metric samples and events.
 
+use std::sync::Arc;
+
 use super::Answer;
 use crate::ids::{BucketId, ServerId};
 
-/// One measured value.
+/// One measured value. Names are shared: values of one series that come together are best made with the same ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The app, or `None` for the server itself. At most 200 bytes.
-    pub app: Option<String>,
+    pub app: Option<Arc<str>>,
     /// Which instance of the app.
     pub pm_id: Option<u32>,
     /// `cpu`, `memory`, or the app's own name. At most 200 bytes.
-    pub metric: String,
+    pub metric: Arc<str>,
     /// Unit as shown, may be empty. The last one reported counts.
-    pub unit: String,
+    pub unit: Arc<str>,
     /// When it was measured, ms since 1970. Samples of one series count once per millisecond.
     pub at_ms: i64,
     /// The value; not-a-number and infinities are left out and counted.

@@ -295,15 +295,18 @@ pub(super) fn samples(batch: &SampleBatch, held_back: impl Fn(u32) -> bool) -> V
         if series.pm_id.is_some_and(&held_back) {
             continue;
         }
+        let app: Option<Arc<str>> = (!series.app.is_empty()).then(|| series.app.as_str().into());
+        let (metric, unit): (Arc<str>, Arc<str>) =
+            (series.metric.as_str().into(), series.unit.as_str().into());
         for (at, value) in batch.at.iter().zip(&series.values) {
             let (Some(value), Ok(at_ms)) = (value, i64::try_from(*at)) else {
                 continue;
             };
             samples.push(Sample {
-                app: told(&series.app),
+                app: app.clone(),
                 pm_id: series.pm_id,
-                metric: series.metric.clone(),
-                unit: series.unit.clone(),
+                metric: metric.clone(),
+                unit: unit.clone(),
                 at_ms,
                 value: *value,
             });

@@ -138,11 +138,13 @@ fn metric(metric: &agent_wire::Metric) -> Metric {
 
 /// One second of a process, for the store.
 pub(super) fn samples(process: &Process, at_ms: Millis) -> impl Iterator<Item = Sample> + '_ {
+    let app: Arc<str> = process.facts.name.as_str().into();
+    let no_unit: Arc<str> = "".into();
     process.samples().map(move |(metric, unit, value)| Sample {
-        app: Some(process.facts.name.clone()),
+        app: Some(app.clone()),
         pm_id: Some(process.pm_id),
-        metric: metric.to_owned(),
-        unit: unit.unwrap_or_default().to_owned(),
+        metric,
+        unit: unit.unwrap_or_else(|| no_unit.clone()),
         at_ms,
         value,
     })
@@ -220,7 +222,7 @@ mod tests {
     fn only_numbers_that_are_wanted_are_kept() {
         let processes = Known::default().processes(&status());
         let kept: Vec<_> = samples(&processes[0], 5)
-            .map(|s| (s.metric, s.unit, s.value))
+            .map(|s| (s.metric.to_string(), s.unit.to_string(), s.value))
             .collect();
         let row = |name: &str, unit: &str, value| (name.to_owned(), unit.to_owned(), value);
         assert_eq!(

@@ -187,11 +187,11 @@ async fn bad_samples_are_left_out(store: &dyn Telemetry, clock: &Clock) {
             ..good.clone()
         },
         Sample {
-            metric: String::new(),
+            metric: "".into(),
             ..good.clone()
         },
         Sample {
-            metric: "x".repeat(1000),
+            metric: "x".repeat(1000).into(),
             ..good.clone()
         },
         Sample {

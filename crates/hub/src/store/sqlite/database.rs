@@ -281,10 +281,10 @@ fn in_savepoint<T>(connection: &Connection, job: impl FnOnce(&Connection) -> Sql
 
 fn connect(path: &Path, page_bytes: u32) -> Sql<Connection> {
     let connection = Connection::open(path)?;
-    // The page size counts only for a new file and must come before anything is written. FULL: a commit that was
-    // told to somebody survives a power cut.
+    // The page size and the map for giving free pages back count only for a new file and must come before anything is
+    // written. FULL: a commit that was told to somebody survives a power cut.
     connection.execute_batch(&format!(
-        "PRAGMA page_size={page_bytes}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; \
+        "PRAGMA page_size={page_bytes}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; \
          PRAGMA secure_delete=OFF; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864;"
     ))?;
     connection.busy_timeout(Duration::from_secs(10))?;

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use futures_util::FutureExt;
 
 use self::journal::Journal;
-use self::names::{Names, SourceId, insert_series, insert_source, is_storable};
+use self::names::{Names, SourceId, insert_series, insert_source};
 use self::record::Record;
 use self::state::State;
 use self::taker::Taker;
@@ -90,7 +90,10 @@ impl SqliteTelemetry {
         let (mut names, mut state, marks) = loaded;
         let now_ms = clock.now_ms();
         let journal = Journal::open(folder, marks.journal_lsn, |record| {
-            state.apply(record, &mut names, now_ms, marks.events_lsn);
+            for (id, at_ms, _) in &record.samples {
+                names.seen(record.source, *id, *at_ms);
+            }
+            state.apply(record, &names, now_ms, marks.events_lsn);
         })?;
         // Replayed is not taken anew.
         state.stats = TelemetryStats::default();
@@ -142,7 +145,7 @@ impl Inner {
             .clock
             .now_ms()
             .saturating_sub(tiers::kept_ms(&self.retention, tiers::TIERS.len() - 1));
-        samples.retain(|sample| is_storable(sample) && (oldest..ahead).contains(&sample.at_ms));
+        samples.retain(|sample| sample.value.is_finite() && (oldest..ahead).contains(&sample.at_ms));
         events.retain(|event| event.data.len() <= MAX_EVENT && event.at_ms < ahead);
         let kept = samples.len() + events.len();
         let samples = self.numbered(source, samples).await?;
@@ -253,7 +256,7 @@ impl Telemetry for SqliteTelemetry {
             .names()
             .of(bucket, server)
             .filter(|(_, known)| {
-                known.last_ms.saturating_add(names::LAST_SLACK_MS) >= since_ms && known.last_ms > 0
+                known.last_ms().saturating_add(names::LAST_SLACK_MS) >= since_ms && known.last_ms() > 0
             })
             .map(|(_, known)| known.info.clone())
             .collect();

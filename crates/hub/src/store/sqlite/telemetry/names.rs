@@ -1,6 +1,8 @@
 //! Numbers for servers and series, so that pages and journal need not spell them out.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -21,14 +23,25 @@ pub(super) const LAST_SLACK_MS: i64 = 600_000;
 pub(super) struct SourceId(pub(super) i64);
 
 /// What is known of one series.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Known {
     pub(super) id: u64,
     pub(super) info: SeriesInfo,
-    /// Its newest sample.
-    pub(super) last_ms: i64,
+    /// Its newest sample; noted where it is looked up, by many at once.
+    last_ms: AtomicI64,
     /// What the database has for that.
     stored_ms: i64,
+}
+
+impl Known {
+    /// When its newest sample was taken, ms since 1970; 0 before there is one.
+    pub(super) fn last_ms(&self) -> i64 {
+        self.last_ms.load(Ordering::Relaxed)
+    }
+
+    fn saw(&self, at_ms: i64) {
+        self.last_ms.fetch_max(at_ms, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -36,8 +49,8 @@ struct Source {
     bucket: BucketId,
     server: ServerId,
     /// By [`write_key`].
-    series: HashMap<Box<str>, Known>,
-    keys: HashMap<u64, Box<str>>,
+    series: HashMap<Box<[u8]>, Known>,
+    keys: HashMap<u64, Box<[u8]>>,
 }
 
 /// All of them.
@@ -48,11 +61,12 @@ pub(super) struct Names {
 }
 
 /// What a series is looked up by, within its server.
-fn write_key(key: &mut String, app: &str, pm_id: i64, metric: &str) {
-    use std::fmt::Write;
+fn write_key(key: &mut Vec<u8>, app: &str, pm_id: i64, metric: &str) {
     key.clear();
-    // Writing into a string cannot fail.
-    let _ = write!(key, "{app}\0{pm_id}\0{metric}");
+    // The number is of fixed length, so that it tells where the app's name begins.
+    for part in [&pm_id.to_le_bytes(), app.as_bytes(), b"\0", metric.as_bytes()] {
+        key.extend_from_slice(part);
+    }
 }
 
 fn parts(sample: &Sample) -> (&str, i64, &str) {
@@ -63,14 +77,26 @@ fn parts(sample: &Sample) -> (&str, i64, &str) {
     )
 }
 
-/// Whether a sample can be stored at all.
-pub(super) fn is_storable(sample: &Sample) -> bool {
+/// Whether a series can have these names.
+fn is_nameable(sample: &Sample) -> bool {
     let app = sample.app.as_deref().unwrap_or_default();
-    sample.value.is_finite()
-        && !sample.metric.is_empty()
+    !sample.metric.is_empty()
         && [app, &sample.metric, &sample.unit]
             .iter()
             .all(|name| name.len() <= MAX_NAME && !name.contains('\0'))
+}
+
+/// Whether two samples are of one series, told without reading the names: false says nothing.
+fn are_alike(one: &Sample, other: &Sample) -> bool {
+    let same_app = match (&one.app, &other.app) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    };
+    same_app
+        && one.pm_id == other.pm_id
+        && Arc::ptr_eq(&one.metric, &other.metric)
+        && Arc::ptr_eq(&one.unit, &other.unit)
 }
 
 /// A series to be given a number: app, instance, metric, unit.
@@ -128,7 +154,7 @@ impl Names {
             return;
         };
         let (app, pm_id, metric, unit) = new;
-        let mut key = String::new();
+        let mut key = Vec::new();
         write_key(&mut key, &app, pm_id, &metric);
         let info = SeriesInfo {
             server: owner.server,
@@ -137,34 +163,48 @@ impl Names {
             metric,
             unit,
         };
-        owner.keys.insert(id, key.as_str().into());
-        owner.series.entry(key.into_boxed_str()).or_insert(Known {
+        owner.keys.insert(id, key.as_slice().into());
+        owner.series.entry(key.into_boxed_slice()).or_insert(Known {
             id,
             info,
-            last_ms,
+            last_ms: last_ms.into(),
             stored_ms: last_ms,
         });
     }
 
-    /// The numbers of the samples' series, in their order; and which series have none yet, or another unit.
+    /// The numbers of the samples' series, in their order; and which series have none yet, or another unit. Notes when each
+    /// series was seen last.
     pub(super) fn resolve(&self, source: SourceId, samples: &[Sample]) -> (Vec<Option<u64>>, Vec<NewSeries>) {
         let Some(owner) = self.sources.get(&source) else {
             return (Vec::new(), Vec::new());
         };
-        let (mut key, mut unknown) = (String::new(), BTreeSet::new());
+        let (mut key, mut unknown) = (Vec::new(), BTreeSet::new());
+        let mut last: Option<(&Sample, Option<&Known>)> = None;
         let ids = samples
             .iter()
             .map(|sample| {
+                if let Some((before, known)) = last
+                    && are_alike(before, sample)
+                {
+                    return known.map(|known| {
+                        known.saw(sample.at_ms);
+                        known.id
+                    });
+                }
                 let (app, pm_id, metric) = parts(sample);
                 write_key(&mut key, app, pm_id, metric);
-                let known = owner.series.get(key.as_str());
+                let known = owner.series.get(key.as_slice());
                 let other_unit =
-                    known.is_some_and(|known| !sample.unit.is_empty() && known.info.unit != sample.unit);
+                    known.is_some_and(|known| !sample.unit.is_empty() && *known.info.unit != *sample.unit);
                 let room = owner.series.len() + unknown.len() < MAX_SERIES;
-                if other_unit || known.is_none() && room {
-                    unknown.insert((app.to_owned(), pm_id, metric.to_owned(), sample.unit.clone()));
+                if (other_unit || known.is_none() && room) && is_nameable(sample) {
+                    unknown.insert((app.to_owned(), pm_id, metric.to_owned(), sample.unit.to_string()));
                 }
-                known.map(|known| known.id)
+                last = Some((sample, known));
+                known.map(|known| {
+                    known.saw(sample.at_ms);
+                    known.id
+                })
             })
             .collect();
         (ids, unknown.into_iter().collect())
@@ -186,7 +226,7 @@ impl Names {
     /// Notes that a series has a sample of this time.
     pub(super) fn seen(&mut self, source: SourceId, id: u64, at_ms: i64) {
         if let Some(known) = self.known_mut(source, id) {
-            known.last_ms = known.last_ms.max(at_ms);
+            known.saw(at_ms);
         }
     }
 
@@ -200,9 +240,10 @@ impl Names {
                 .into_iter()
                 .flat_map(|owner| owner.series.values_mut())
             {
-                if known.last_ms - known.stored_ms > LAST_SLACK_MS {
-                    known.stored_ms = known.last_ms;
-                    told.push((known.id, known.last_ms));
+                let last_ms = known.last_ms();
+                if last_ms - known.stored_ms > LAST_SLACK_MS {
+                    known.stored_ms = last_ms;
+                    told.push((known.id, last_ms));
                 }
             }
         }

@@ -16,7 +16,10 @@ const PATIENCE_MS: i64 = 30_000;
 /// The samples of one server in one minute; each series in order of time, each time once.
 #[derive(Debug, Default)]
 pub(super) struct Minute {
-    series: BTreeMap<u64, Vec<(i64, f64)>>,
+    /// In order of their numbers.
+    series: Vec<(u64, Vec<(i64, f64)>)>,
+    /// The place of the one that got a sample last.
+    near: usize,
     /// The oldest journal record that something in here came with.
     pub(super) first_lsn: u64,
     opened_ms: i64,
@@ -36,34 +39,32 @@ pub(super) struct OpenMinutes {
 }
 
 impl OpenMinutes {
-    /// Takes a sample. False when there is one of that series and time already.
-    pub(super) fn add(
+    /// Takes samples: series, time, value. Gives how many are new: each time of a series counts once.
+    pub(super) fn add_all(
         &mut self,
         source: SourceId,
-        id: u64,
-        at_ms: i64,
-        value: f64,
+        samples: impl IntoIterator<Item = (u64, i64, f64)>,
         lsn: u64,
         now_ms: i64,
-    ) -> bool {
-        let minute = TIERS[RAW].page_of(at_ms);
-        let minute = self.open.entry((source, minute)).or_insert_with(|| Minute {
-            first_lsn: lsn,
-            opened_ms: now_ms,
-            ..Minute::default()
-        });
-        minute.touched_ms = now_ms;
-        minute.first_lsn = minute.first_lsn.min(lsn);
-        let samples = minute.series.entry(id).or_default();
-        match samples.last() {
-            Some((last, _)) if *last >= at_ms => match samples.binary_search_by_key(&at_ms, |(at, _)| *at) {
-                Ok(_) => return false,
-                Err(place) => samples.insert(place, (at_ms, value)),
-            },
-            _ => samples.push((at_ms, value)),
+    ) -> u64 {
+        let mut added = 0;
+        let mut samples = samples.into_iter().peekable();
+        while let Some((_, at_ms, _)) = samples.peek() {
+            let start = TIERS[RAW].page_of(*at_ms);
+            let minute = self.open.entry((source, start)).or_insert_with(|| Minute {
+                first_lsn: lsn,
+                opened_ms: now_ms,
+                ..Minute::default()
+            });
+            minute.touched_ms = now_ms;
+            minute.first_lsn = minute.first_lsn.min(lsn);
+            let within = start..start + TIERS[RAW].span_ms;
+            while let Some((id, at_ms, value)) = samples.next_if(|(_, at_ms, _)| within.contains(at_ms)) {
+                added += usize::from(minute.add(id, at_ms, value));
+            }
         }
-        self.held += 1;
-        true
+        self.held += added;
+        added as u64
     }
 
     /// How many samples are held.
@@ -107,7 +108,7 @@ impl OpenMinutes {
     /// They are in pages now, durably.
     pub(super) fn sealed(&mut self) {
         for minute in std::mem::take(&mut self.sealing).into_values() {
-            self.held -= minute.series.values().map(Vec::len).sum::<usize>();
+            self.held -= minute.held();
         }
     }
 
@@ -116,9 +117,8 @@ impl OpenMinutes {
         for ((source, _), minute) in std::mem::take(&mut self.sealing) {
             for (id, samples) in minute.series {
                 self.held -= samples.len();
-                for (at_ms, value) in samples {
-                    self.add(source, id, at_ms, value, minute.first_lsn, minute.touched_ms);
-                }
+                let samples = samples.into_iter().map(|(at_ms, value)| (id, at_ms, value));
+                self.add_all(source, samples, minute.first_lsn, minute.touched_ms);
             }
         }
     }
@@ -129,7 +129,7 @@ impl OpenMinutes {
         for minutes in [open, sealing] {
             minutes.retain(|(owner, _), minute| {
                 if *owner == source {
-                    *held -= minute.series.values().map(Vec::len).sum::<usize>();
+                    *held -= minute.held();
                 }
                 *owner != source
             });
@@ -151,7 +151,7 @@ impl OpenMinutes {
                 continue;
             }
             let series = found.entry(*start).or_default();
-            for (id, samples) in minute.series.iter().filter(|(id, _)| wanted(**id)) {
+            for (id, samples) in minute.series.iter().filter(|(id, _)| wanted(*id)) {
                 series.entry(*id).or_default().extend(samples);
             }
         }
@@ -163,6 +163,38 @@ impl OpenMinutes {
 }
 
 impl Minute {
+    /// False when there is a sample of that series and time already.
+    fn add(&mut self, id: u64, at_ms: i64, value: f64) -> bool {
+        let samples = self.samples_of(id);
+        match samples.last() {
+            Some((last, _)) if *last >= at_ms => match samples.binary_search_by_key(&at_ms, |(at, _)| *at) {
+                Ok(_) => return false,
+                Err(place) => samples.insert(place, (at_ms, value)),
+            },
+            _ => samples.push((at_ms, value)),
+        }
+        true
+    }
+
+    fn samples_of(&mut self, id: u64) -> &mut Vec<(i64, f64)> {
+        // They come in the same order each time: it is the same one, the one behind it, or the first again.
+        let near = [self.near, self.near + 1, 0];
+        let is_it = |place: &usize| self.series.get(*place).is_some_and(|(other, _)| *other == id);
+        self.near = near.into_iter().find(is_it).unwrap_or_else(|| {
+            self.series
+                .binary_search_by_key(&id, |(other, _)| *other)
+                .unwrap_or_else(|place| {
+                    self.series.insert(place, (id, Vec::new()));
+                    place
+                })
+        });
+        &mut self.series[self.near].1
+    }
+
+    fn held(&self) -> usize {
+        self.series.iter().map(|(_, samples)| samples.len()).sum()
+    }
+
     fn page(&self, start_ms: i64) -> Page {
         let series = self.series.iter().map(|(id, samples)| Series {
             id: *id,
@@ -178,31 +210,55 @@ impl Minute {
 
 /// Sorts by time and keeps the first of each.
 pub(super) fn once_each(samples: &mut Vec<(i64, f64)>) {
+    // Nearly always they are in order.
+    if samples.is_sorted_by(|one, next| one.0 < next.0) {
+        return;
+    }
     samples.sort_by_key(|(at_ms, _)| *at_ms);
     samples.dedup_by_key(|(at_ms, _)| *at_ms);
 }
 
-/// One page out of two of the same minute; where both have a sample of the same time, the first one's counts.
-pub(super) fn merge(first: Page, second: Page) -> Page {
-    let mut all: BTreeMap<u64, Vec<(i64, f64)>> = BTreeMap::new();
-    for series in first.series.into_iter().chain(second.series) {
-        let values = series.columns.into_iter().next().unwrap_or_default();
-        all.entry(series.id)
-            .or_default()
-            .extend(series.ticks.into_iter().zip(values));
-    }
-    let series = all.into_iter().map(|(id, mut samples)| {
-        once_each(&mut samples);
-        let (ticks, values) = samples.into_iter().unzip();
-        Series {
-            id,
-            ticks,
-            columns: vec![values],
+/// Raw pages that become one. Where several have a sample of the same time, that of the first one counts.
+#[derive(Debug, Default)]
+pub(super) struct Merge {
+    series: BTreeMap<u64, Vec<(i64, f64)>>,
+    samples: usize,
+}
+
+impl Merge {
+    /// Adds a page whose ticks count from `after_ms` after the beginning of the whole.
+    pub(super) fn add(&mut self, after_ms: i64, page: Page) {
+        for series in page.series {
+            let values = series.columns.into_iter().next().unwrap_or_default();
+            let ticks = series.ticks.into_iter().map(|tick| tick + after_ms);
+            self.samples += values.len();
+            self.series
+                .entry(series.id)
+                .or_default()
+                .extend(ticks.zip(values));
         }
-    });
-    Page {
-        width: 1,
-        series: series.collect(),
+    }
+
+    /// Samples taken in so far.
+    pub(super) fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// The one page.
+    pub(super) fn finish(self) -> Page {
+        let series = self.series.into_iter().map(|(id, mut samples)| {
+            once_each(&mut samples);
+            let (ticks, values) = samples.into_iter().unzip();
+            Series {
+                id,
+                ticks,
+                columns: vec![values],
+            }
+        });
+        Page {
+            width: 1,
+            series: series.collect(),
+        }
     }
 }
 
@@ -213,12 +269,16 @@ mod tests {
 
     const ONE: SourceId = SourceId(1);
 
+    fn add(minutes: &mut OpenMinutes, id: u64, at_ms: i64, value: f64, lsn: u64, now_ms: i64) -> bool {
+        minutes.add_all(ONE, [(id, at_ms, value)], lsn, now_ms) == 1
+    }
+
     #[test]
     fn a_minute_is_sealed_when_it_is_over_and_quiet() {
         let mut minutes = OpenMinutes::default();
-        assert!(minutes.add(ONE, 5, 1_000, 1.0, 10, 1_000));
-        assert!(!minutes.add(ONE, 5, 1_000, 2.0, 11, 1_000), "a time counts once");
-        assert!(minutes.add(ONE, 5, 61_000, 2.0, 12, 61_000));
+        assert!(add(&mut minutes, 5, 1_000, 1.0, 10, 1_000));
+        assert!(!add(&mut minutes, 5, 1_000, 2.0, 11, 1_000), "a time counts once");
+        assert!(add(&mut minutes, 5, 61_000, 2.0, 12, 61_000));
         assert_eq!(minutes.begin_sealing(64_999, 9).len(), 0);
         let sealing = minutes.begin_sealing(65_000, 9);
         assert_eq!(sealing.len(), 1);
@@ -232,7 +292,7 @@ mod tests {
         minutes.sealed();
         assert_eq!((minutes.oldest_lsn(), minutes.held()), (Some(12), 1));
 
-        assert!(minutes.add(ONE, 5, 2_000, 1.0, 13, 70_000), "late");
+        assert!(add(&mut minutes, 5, 2_000, 1.0, 13, 70_000), "late");
         assert_eq!(minutes.begin_sealing(71_000, 9).len(), 0, "more may come");
         assert_eq!(minutes.begin_sealing(72_000, 9).len(), 1);
     }
@@ -240,9 +300,9 @@ mod tests {
     #[test]
     fn what_could_not_be_written_is_kept() {
         let mut minutes = OpenMinutes::default();
-        minutes.add(ONE, 5, 1_000, 1.0, 10, 1_000);
+        add(&mut minutes, 5, 1_000, 1.0, 10, 1_000);
         assert_eq!(minutes.begin_sealing(100_000, 9).len(), 1);
-        minutes.add(ONE, 5, 2_000, 2.0, 20, 100_000);
+        add(&mut minutes, 5, 2_000, 2.0, 20, 100_000);
         minutes.not_sealed();
         assert_eq!((minutes.oldest_lsn(), minutes.held()), (Some(10), 2));
         assert_eq!(
@@ -260,7 +320,7 @@ mod tests {
             let mut minutes = OpenMinutes::default();
             let mut kept = BTreeMap::new();
             for (n, (at, id)) in samples.iter().enumerate() {
-                let fresh = minutes.add(ONE, *id, at * 1000, n as f64, 0, 0);
+                let fresh = add(&mut minutes, *id, at * 1000, n as f64, 0, 0);
                 prop_assert_eq!(fresh, !kept.contains_key(&(*id, at * 1000)));
                 kept.entry((*id, at * 1000)).or_insert(n as f64);
             }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::Inner;
 use super::names::SourceId;
 use super::open::once_each;
-use super::tiers::{RAW, TIERS, add, points, tier_for};
+use super::tiers::{HOUR, MINUTES, PACKED, RAW, TENS, TIERS, add, hour_of, part_ms, points, tier_for};
 use crate::store::StoreError;
-use crate::store::page::decode;
+use crate::store::page::{Page, decode};
 use crate::store::sqlite::database::Sql;
 use crate::store::telemetry::{Point, RangeQuery, SeriesInfo, SeriesRange};
 
@@ -119,6 +119,8 @@ pub(super) async fn range(inner: &Inner, query: RangeQuery) -> Result<Vec<Series
     let found = inner
         .db
         .read("read history", move |db| {
+            // One state of the database: minutes that are packed meanwhile are neither missing nor there twice.
+            let _same = db.unchecked_transaction()?;
             wanted
                 .into_iter()
                 .map(|wanted| read(db, wanted, steps))
@@ -179,21 +181,13 @@ fn find(inner: &Inner, query: &RangeQuery, steps: Steps) -> Result<Vec<Wanted>, 
 /// Adds what is in pages, and what is in memory.
 fn read(db: &Connection, mut wanted: Wanted, steps: Steps) -> Sql<Wanted> {
     let plan = Plan::of(db, wanted.source, &wanted.held, steps)?;
-    let mut body =
-        db.prepare_cached("SELECT body FROM pages WHERE source = ?1 AND tier = ?2 AND start_ms = ?3")?;
     let Wanted { source, series, held } = &mut wanted;
-    for ((tier, start_ms), clips) in plan.pages {
-        let packed: Option<Vec<u8>> = body
-            .query_row(params![source.0, tier as i64, start_ms], |row| row.get(0))
-            .optional()?;
-        let page = match packed.map(|packed| decode(&packed, |id| series.contains_key(&id))) {
-            None => None,
-            Some(Ok(page)) => Some(page),
-            Some(Err(error)) => {
-                tracing::error!(source = source.0, tier, start_ms, %error, "a page of history cannot be read");
-                None
-            }
-        };
+    let pages = Pages {
+        db,
+        source: *source,
+        wanted: series.keys().copied().collect(),
+    };
+    for ((tier, start_ms), clips) in &plan.reads {
         let mut put = |id: u64, point: Point| {
             if clips.iter().any(|(from, to)| (*from..*to).contains(&point.at_ms))
                 && let Some((_, points)) = series.get_mut(&id)
@@ -205,19 +199,17 @@ fn read(db: &Connection, mut wanted: Wanted, steps: Steps) -> Sql<Wanted> {
                     .or_insert(Point { at_ms, ..point });
             }
         };
-        if tier != RAW {
-            for series in page.iter().flat_map(|page| &page.series) {
-                points(tier, start_ms, series).for_each(|point| put(series.id, point));
+        if *tier != RAW {
+            for series in pages
+                .get(*tier as i64, *start_ms)?
+                .iter()
+                .flat_map(|page| &page.series)
+            {
+                points(*tier, *start_ms, series).for_each(|point| put(series.id, point));
             }
             continue;
         }
-        let mut minute = held.remove(&start_ms).unwrap_or_default();
-        for series in page.iter().flat_map(|page| &page.series) {
-            let stored = points(tier, start_ms, series).map(|point| (point.at_ms, point.sum));
-            minute.entry(series.id).or_default().splice(0..0, stored);
-        }
-        for (id, mut samples) in minute {
-            once_each(&mut samples);
+        for (id, samples) in plan.hour_of_samples(&pages, *start_ms, clips, held)? {
             for (at_ms, value) in samples {
                 put(
                     id,
@@ -235,24 +227,56 @@ fn read(db: &Connection, mut wanted: Wanted, steps: Steps) -> Sql<Wanted> {
     Ok(wanted)
 }
 
+/// The pages of one server, for the series that are wanted.
+struct Pages<'a> {
+    db: &'a Connection,
+    source: SourceId,
+    wanted: HashSet<u64>,
+}
+
+impl Pages<'_> {
+    fn get(&self, tier: i64, start_ms: i64) -> Sql<Option<Page>> {
+        let packed: Option<Vec<u8>> = self
+            .db
+            .prepare_cached("SELECT body FROM pages WHERE source = ?1 AND tier = ?2 AND start_ms = ?3")?
+            .query_row(params![self.source.0, tier, start_ms], |row| row.get(0))
+            .optional()?;
+        Ok(
+            match packed.map(|packed| decode(&packed, |id| self.wanted.contains(&id))) {
+                None => None,
+                Some(Ok(page)) => Some(page),
+                Some(Err(error)) => {
+                    tracing::error!(source = self.source.0, tier, start_ms, %error, "a page of history cannot be read");
+                    None
+                }
+            },
+        )
+    }
+}
+
 /// Which pages to read, and which part of each.
 struct Plan {
-    pages: BTreeMap<(usize, i64), Vec<(i64, i64)>>,
+    /// By tier and beginning; samples by their hour, however they lie there.
+    reads: BTreeMap<(usize, i64), Vec<(i64, i64)>>,
     /// What there is, by tier.
     present: [BTreeSet<i64>; TIERS.len()],
-    /// Folded pages of which finer ones know better.
+    /// Hours of packed samples.
+    packed: BTreeSet<i64>,
+    /// Parts of folded pages of which finer ones know better.
     stale: HashSet<(usize, i64)>,
-    /// Before this, a tier's pages are gone.
+    /// Before this, what a tier is made of is gone.
     gone: [i64; TIERS.len()],
 }
 
 impl Plan {
     fn of(db: &Connection, source: SourceId, held: &Held, steps: Steps) -> Sql<Self> {
+        let gone = super::upkeep::gone_before(db)?;
         let mut plan = Self {
-            pages: BTreeMap::new(),
+            reads: BTreeMap::new(),
             present: Default::default(),
+            packed: BTreeSet::new(),
             stale: HashSet::new(),
-            gone: super::upkeep::gone_before(db)?,
+            gone: [i64::MIN, gone[RAW], gone[RAW].min(gone[TENS]), gone[MINUTES]],
         };
         let mut present = db.prepare_cached(
             "SELECT start_ms FROM pages WHERE source = ?1 AND tier = ?2 AND start_ms >= ?3 AND start_ms < ?4",
@@ -260,30 +284,43 @@ impl Plan {
         let mut stale = db.prepare_cached(
             "SELECT start_ms FROM stale WHERE source = ?1 AND tier = ?2 AND start_ms >= ?3 AND start_ms < ?4",
         )?;
+        let starts = |statement: &mut CachedStatement<'_>, tier: i64, from_ms: i64| -> Sql<Vec<i64>> {
+            let found =
+                statement.query_map(params![source.0, tier, from_ms, steps.to_ms], |row| row.get(0))?;
+            Ok(found.collect::<Result<_, _>>()?)
+        };
         for (n, tier) in TIERS.iter().enumerate() {
-            let range = params![source.0, n as i64, tier.page_of(steps.from_ms), steps.to_ms];
-            let mut rows = present.query(range)?;
-            while let Some(row) = rows.next()? {
-                plan.present[n].insert(row.get(0)?);
-            }
-            let mut rows = stale.query(range)?;
-            while let Some(row) = rows.next()? {
-                plan.stale.insert((n, row.get(0)?));
+            let from_ms = tier.page_of(steps.from_ms);
+            plan.present[n].extend(starts(&mut present, n as i64, from_ms)?);
+            plan.stale.extend(
+                starts(&mut stale, n as i64, from_ms)?
+                    .into_iter()
+                    .map(|start| (n, start)),
+            );
+        }
+        plan.packed
+            .extend(starts(&mut present, PACKED, hour_of(steps.from_ms))?);
+        // What is above something in memory, or above stale steps of a minute, is stale as well.
+        let minutes: Vec<i64> = plan
+            .stale
+            .iter()
+            .filter(|(of, _)| *of == MINUTES)
+            .map(|(_, start)| *start)
+            .collect();
+        for (n, tier) in TIERS.iter().enumerate().skip(TENS) {
+            let part = |start: &i64| {
+                if n <= MINUTES {
+                    hour_of(*start)
+                } else {
+                    tier.page_of(*start)
+                }
+            };
+            plan.stale.extend(held.keys().map(|start| (n, part(start))));
+            if n > MINUTES {
+                plan.stale.extend(minutes.iter().map(|start| (n, part(start))));
             }
         }
-        // Folded pages above a stale one, or above something in memory, are stale as well.
-        let below: Vec<i64> = held.keys().copied().collect();
-        for (n, tier) in TIERS.iter().enumerate().skip(1) {
-            let finer: Vec<i64> = plan
-                .stale
-                .iter()
-                .filter(|(of, _)| *of == n - 1)
-                .map(|(_, start)| *start)
-                .collect();
-            plan.stale
-                .extend(below.iter().chain(&finer).map(|start| (n, tier.page_of(*start))));
-        }
-        plan.present[RAW].extend(below);
+        plan.present[RAW].extend(held.keys());
         plan.cover_all(steps);
         Ok(plan)
     }
@@ -301,15 +338,15 @@ impl Plan {
                     Some(coarse) => self.read(coarse, TIERS[coarse].page_of(start), from, to),
                     // Nothing here: on to where something is.
                     None => {
+                        let after = |pages: &BTreeSet<i64>, span: i64| {
+                            pages.range(start + tier.span_ms - span + 1..).next().copied()
+                        };
                         let next = (0..TIERS.len())
-                            .filter_map(|n| {
-                                self.present[n]
-                                    .range(start + tier.span_ms - TIERS[n].span_ms + 1..)
-                                    .next()
-                            })
+                            .filter_map(|n| after(&self.present[n], TIERS[n].span_ms))
+                            .chain(after(&self.packed, HOUR))
                             .min();
                         let Some(next) = next else { return };
-                        start = tier.page_of(*next).max(start + tier.span_ms);
+                        start = tier.page_of(next).max(start + tier.span_ms);
                         continue;
                     }
                 }
@@ -319,33 +356,87 @@ impl Plan {
     }
 
     fn read(&mut self, tier: usize, start: i64, from: i64, to: i64) {
-        self.pages.entry((tier, start)).or_default().push((from, to));
+        let clips = self.reads.entry((tier, start)).or_default();
+        match clips.last_mut() {
+            Some((_, end)) if *end == from => *end = to,
+            _ => clips.push((from, to)),
+        }
     }
 
-    /// Plans to read a range at this fineness, or finer where pages are not made or stale. False when there is nothing.
+    /// Plans to read a range at this fineness, or finer where steps are not made or stale. False when there is nothing.
     fn cover(&mut self, tier: usize, from: i64, to: i64) -> bool {
-        let span = TIERS[tier].span_ms;
-        let mut start = TIERS[tier].page_of(from);
+        let part = if tier == RAW { HOUR } else { part_ms(tier) };
+        let mut start = from - from.rem_euclid(part);
         let mut any = false;
         while start < to {
-            let (clip_from, clip_to) = (start.max(from), (start + span).min(to));
-            let there = self.present[tier].contains(&start);
+            let (clip_from, clip_to) = (start.max(from), (start + part).min(to));
+            let page = if tier == RAW {
+                start
+            } else {
+                TIERS[tier].page_of(start)
+            };
+            let there = if tier == RAW {
+                self.has(RAW, clip_from, clip_to)
+            } else {
+                self.present[tier].contains(&page)
+            };
             let finer_is_better =
-                self.stale.contains(&(tier, start)) && tier > RAW && start >= self.gone[tier - 1];
+                self.stale.contains(&(tier, start)) && tier > RAW && start >= self.gone[tier];
             if there && !finer_is_better {
-                self.read(tier, start, clip_from, clip_to);
+                self.read(tier, page, clip_from, clip_to);
                 any = true;
-            } else if (0..tier).any(|n| {
-                self.present[n]
-                    .range(TIERS[n].page_of(clip_from)..clip_to)
-                    .next()
-                    .is_some()
-            }) {
+            } else if (0..tier).any(|n| self.has(n, clip_from, clip_to)) {
                 any |= self.cover(tier - 1, clip_from, clip_to);
             }
-            start += span;
+            start += part;
         }
         any
+    }
+
+    /// Whether a tier has anything between two times.
+    fn has(&self, tier: usize, from: i64, to: i64) -> bool {
+        let any = |pages: &BTreeSet<i64>, first: i64| pages.range(first..to).next().is_some();
+        any(&self.present[tier], TIERS[tier].page_of(from)) || tier == RAW && any(&self.packed, hour_of(from))
+    }
+
+    /// The samples of an hour, as far as they are within the clips, each time once: what was packed first, what is in
+    /// memory last.
+    fn hour_of_samples(
+        &self,
+        pages: &Pages<'_>,
+        hour: i64,
+        clips: &[(i64, i64)],
+        held: &mut Held,
+    ) -> Sql<BTreeMap<u64, Vec<(i64, f64)>>> {
+        let mut found: BTreeMap<u64, Vec<(i64, f64)>> = BTreeMap::new();
+        let mut take = |start_ms: i64, page: Option<Page>| {
+            for series in page.iter().flat_map(|page| &page.series) {
+                let samples = points(RAW, start_ms, series).map(|point| (point.at_ms, point.sum));
+                found.entry(series.id).or_default().extend(samples);
+            }
+        };
+        if self.packed.contains(&hour) {
+            take(hour, pages.get(PACKED, hour)?);
+        }
+        let minutes = || {
+            let span = TIERS[RAW].span_ms;
+            let wanted = move |start: &&i64| {
+                clips
+                    .iter()
+                    .any(|(from, to)| **start < *to && **start + span > *from)
+            };
+            self.present[RAW].range(hour..hour + HOUR).filter(wanted)
+        };
+        for minute in minutes() {
+            take(*minute, pages.get(RAW as i64, *minute)?);
+        }
+        for minute in minutes() {
+            for (id, samples) in held.remove(minute).unwrap_or_default() {
+                found.entry(id).or_default().extend(samples);
+            }
+        }
+        found.values_mut().for_each(once_each);
+        Ok(found)
     }
 }
 

@@ -5,12 +5,13 @@ use crate::store::sqlite::migrate::Migrations;
 /// Pages of SQLite are large here, since pages of ours are: less of each is left empty.
 pub(super) const MIGRATIONS: Migrations = Migrations {
     page_bytes: 32_768,
-    steps: &[(1, FIRST)],
+    steps: &[(1, FIRST), (2, HOURS)],
 };
 
-/// `pages.tier` is a place in [`super::tiers::TIERS`]; below zero are pages that could not be read and were set aside.
-/// `stale` names folded pages whose finer pages have changed since.
-const FIRST: &str = "
+/// `pages.tier` is a place in [`super::tiers::TIERS`], or [`super::tiers::PACKED`]; below zero are pages that could not be read
+/// and were set aside. `stale` names folded pages whose finer pages have changed since, from where on (see
+/// [`super::tiers::part_ms`]), and hours of which minutes are not packed.
+pub(super) const FIRST: &str = "
 CREATE TABLE sources(
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   bucket TEXT NOT NULL,
@@ -73,4 +74,13 @@ CREATE TABLE marks(
   name TEXT PRIMARY KEY,
   value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Minutes of raw samples are packed by the hour, and of a page of minutes one hour is made anew at a time.
+const HOURS: &str = "
+INSERT OR IGNORE INTO stale
+  SELECT source, 2, start_ms + hours.ms FROM stale JOIN (
+    SELECT 3600000 AS ms UNION ALL SELECT 7200000 UNION ALL SELECT 10800000 UNION ALL SELECT 14400000 UNION ALL SELECT 18000000
+  ) AS hours WHERE tier = 2;
+INSERT OR IGNORE INTO stale SELECT DISTINCT source, 4, start_ms - start_ms % 3600000 FROM pages WHERE tier = 0;
 ";

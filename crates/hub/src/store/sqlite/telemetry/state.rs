@@ -46,7 +46,7 @@ impl State {
     }
 
     /// Takes a durable record in. `events_up_to` is the last record whose events are in the database already.
-    pub(super) fn apply(&mut self, record: Record, names: &mut Names, now_ms: i64, events_up_to: u64) {
+    pub(super) fn apply(&mut self, record: Record, names: &Names, now_ms: i64, events_up_to: u64) {
         let Record {
             lsn,
             source,
@@ -63,12 +63,7 @@ impl State {
             self.set_stream(source, &name, seq);
             self.streams_changed.insert((source, name));
         }
-        for (id, at_ms, value) in samples {
-            if self.minutes.add(source, id, at_ms, value, lsn, now_ms) {
-                names.seen(source, id, at_ms);
-                self.stats.samples += 1;
-            }
-        }
+        self.stats.samples += self.minutes.add_all(source, samples, lsn, now_ms);
         if lsn > events_up_to {
             for event in events {
                 self.next_event += 1;

@@ -158,9 +158,9 @@ impl Group {
         }
         let now_ms = inner.clock.now_ms();
         let replies: Vec<Reply> = {
-            let (mut names, mut state) = (inner.names_mut(), inner.state());
+            let (names, mut state) = (inner.names(), inner.state());
             let apply = |(record, reply)| {
-                state.apply(record, &mut names, now_ms, 0);
+                state.apply(record, &names, now_ms, 0);
                 reply
             };
             self.new.into_iter().map(apply).collect()

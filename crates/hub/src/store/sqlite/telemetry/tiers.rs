@@ -17,8 +17,15 @@ pub(super) struct Tier {
 }
 
 pub(super) const RAW: usize = 0;
+/// Steps of ten seconds: made only when the samples go, since out of an hour of these they are made in no time.
+pub(super) const TENS: usize = 1;
+/// Steps of a minute: made of the samples, or where these are gone of the steps of ten seconds.
+pub(super) const MINUTES: usize = 2;
+/// What the database calls the pages of raw samples that cover a whole hour: minutes are packed into these when their hour
+/// is over. Only how they lie on disk is different.
+pub(super) const PACKED: i64 = 4;
 const SECOND: i64 = 1000;
-const HOUR: i64 = 3600 * SECOND;
+pub(super) const HOUR: i64 = 3600 * SECOND;
 
 /// From fine to coarse. Each span is a multiple of the one before, and of its own width.
 pub(super) const TIERS: [Tier; 4] = [
@@ -39,6 +46,20 @@ pub(super) const TIERS: [Tier; 4] = [
         span_ms: 168 * HOUR,
     },
 ];
+
+/// The hour that this time lies in.
+pub(super) fn hour_of(at_ms: i64) -> i64 {
+    at_ms - at_ms.rem_euclid(HOUR)
+}
+
+/// How much of a tier is made anew when something finer changed, ms: of a page of minutes one hour.
+pub(super) fn part_ms(tier: usize) -> i64 {
+    if tier == MINUTES {
+        HOUR
+    } else {
+        TIERS[tier].span_ms
+    }
+}
 
 impl Tier {
     /// Where the page begins that covers this time.
@@ -117,35 +138,44 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    /// Takes the points of a finer page in: each goes into the step of `tier` that it lies in.
-    pub(super) fn add_finer(&mut self, tier: usize, finer_start_ms: i64, finer: &Page) {
+    /// Takes the points of a page of the tier `finer` in: each goes into the step of `tier` that it lies in.
+    pub(super) fn add_finer(&mut self, tier: usize, finer: usize, finer_start_ms: i64, page: &Page) {
         let width = TIERS[tier].width_ms;
-        for series in &finer.series {
+        for series in &page.series {
             let sums = series
                 .columns
-                .get(if tier - 1 == RAW { 0 } else { 2 })
+                .get(if finer == RAW { 0 } else { 2 })
                 .map_or(&[][..], Vec::as_slice);
             let power = column::decimals(sums);
             let steps = self.series.entry(series.id).or_default();
-            for point in points(tier - 1, finer_start_ms, series) {
+            // Points come in order, many to a step.
+            let mut under_way: Option<Point> = None;
+            for point in points(finer, finer_start_ms, series) {
                 let at_ms = point.at_ms - point.at_ms.rem_euclid(width);
-                let step = steps
-                    .entry(at_ms)
-                    .and_modify(|step| add(step, &point))
-                    .or_insert(Point { at_ms, ..point });
-                if let Some(power) = power {
-                    step.sum = column::rounded(step.sum, power);
+                match &mut under_way {
+                    Some(step) if step.at_ms == at_ms => add(step, &point),
+                    _ => {
+                        let done = under_way.replace(Point { at_ms, ..point });
+                        put(steps, done, power);
+                    }
                 }
             }
+            put(steps, under_way, power);
         }
     }
 
-    /// Puts the steps of an older version of the page in place of those made here: they were made of samples that
-    /// are gone by now, and what came late counts only where there was nothing.
-    pub(super) fn keep_older(&mut self, tier: usize, start_ms: i64, older: &Page) {
+    /// Puts steps of an older version of the page in place of those made here: these say of which part. They were made of
+    /// samples that are gone by now, and what came late counts only where there was nothing.
+    pub(super) fn keep_older(
+        &mut self,
+        tier: usize,
+        start_ms: i64,
+        older: &Page,
+        which: impl Fn(i64) -> bool,
+    ) {
         for series in &older.series {
             let steps = self.series.entry(series.id).or_default();
-            for point in points(tier, start_ms, series) {
+            for point in points(tier, start_ms, series).filter(|point| which(point.at_ms)) {
                 steps.insert(point.at_ms, point);
             }
         }
@@ -172,6 +202,18 @@ impl Fold {
             width: 4,
             series: series.collect(),
         }
+    }
+}
+
+/// Adds what was gathered for a step to it.
+fn put(steps: &mut BTreeMap<i64, Point>, gathered: Option<Point>, power: Option<u8>) {
+    let Some(gathered) = gathered else { return };
+    let step = steps
+        .entry(gathered.at_ms)
+        .and_modify(|step| add(step, &gathered))
+        .or_insert(gathered);
+    if let Some(power) = power {
+        step.sum = column::rounded(step.sum, power);
     }
 }
 
@@ -205,8 +247,13 @@ mod tests {
     #[test]
     fn folding_keeps_extremes_sums_and_counts() {
         let mut fold = Fold::default();
-        fold.add_finer(1, 0, &raw(&[0, 9_999, 10_000, 59_000], &[0.1, 0.2, 5.0, -1.0]));
-        fold.add_finer(1, 60_000, &raw(&[0], &[7.0]));
+        fold.add_finer(
+            TENS,
+            RAW,
+            0,
+            &raw(&[0, 9_999, 10_000, 59_000], &[0.1, 0.2, 5.0, -1.0]),
+        );
+        fold.add_finer(TENS, RAW, 60_000, &raw(&[0], &[7.0]));
         let page = fold.finish(1, 0);
         assert_eq!(page.series[0].ticks, [0, 1, 5, 6]);
         let seen: Vec<Point> = points(1, 0, &page.series[0]).collect();
@@ -237,11 +284,11 @@ mod tests {
     #[test]
     fn late_samples_fill_gaps_and_change_nothing_else() {
         let mut before = Fold::default();
-        before.add_finer(1, 0, &raw(&[0, 1000], &[1.0, 3.0]));
+        before.add_finer(TENS, RAW, 0, &raw(&[0, 1000], &[1.0, 3.0]));
         let older = before.finish(1, 0);
         let mut fold = Fold::default();
-        fold.add_finer(1, 0, &raw(&[0, 20_000], &[1.0, 9.0]));
-        fold.keep_older(1, 0, &older);
+        fold.add_finer(TENS, RAW, 0, &raw(&[0, 20_000], &[1.0, 9.0]));
+        fold.keep_older(TENS, 0, &older, |_| true);
         let page = fold.finish(1, 0);
         let seen: Vec<(i64, u64)> = points(1, 0, &page.series[0])
             .map(|p| (p.at_ms, p.count))
