@@ -34,6 +34,74 @@ pub struct PatchError {
     pub reason: &'static str,
 }
 
+/// What a patch replaced, so that it can be put back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Undo(Vec<(String, Value)>);
+
+impl Undo {
+    /// Puts everything back, in a document in which nothing else changed since.
+    pub(super) fn put_back(self, document: &mut Value, limits: &PatchLimits) {
+        for (pointer, before) in self.0.into_iter().rev() {
+            // What was found once is found again.
+            if let Ok(place) = target(document, &pointer, limits) {
+                *place = before;
+            }
+        }
+    }
+}
+
+/// Whether the patch does nothing but replace, as that of an ordinary second does: then [`replace`] is for it.
+pub(super) fn only_replaces(patch: &Value) -> bool {
+    patch
+        .as_array()
+        .is_some_and(|operations| operations.iter().all(|one| one["op"] == "replace"))
+}
+
+/// Applies a patch that [only replaces](only_replaces), in place: no copy of the document is needed. After an error the
+/// document is as it was.
+pub(super) fn replace(document: &mut Value, patch: Value, limits: &PatchLimits) -> Result<Undo, PatchError> {
+    let Value::Array(operations) = patch else {
+        return Err(PatchError {
+            index: 0,
+            reason: "the patch is not an array",
+        });
+    };
+    if operations.len() > limits.operations {
+        return Err(PatchError {
+            index: limits.operations,
+            reason: "too many operations",
+        });
+    }
+    let mut undo = Undo(Vec::with_capacity(operations.len()));
+    for (index, operation) in operations.into_iter().enumerate() {
+        match replace_one(document, operation, limits) {
+            Ok(before) => undo.0.push(before),
+            Err(reason) => {
+                undo.put_back(document, limits);
+                return Err(PatchError { index, reason });
+            }
+        }
+    }
+    Ok(undo)
+}
+
+fn replace_one(
+    document: &mut Value,
+    mut operation: Value,
+    limits: &PatchLimits,
+) -> Result<(String, Value), &'static str> {
+    let Some(Value::String(pointer)) = operation.get_mut("path").map(Value::take) else {
+        return Err("path is missing");
+    };
+    let value = operation
+        .get_mut("value")
+        .map(Value::take)
+        .ok_or("value is missing")?;
+    let place = target(document, &pointer, limits)?;
+    let before = std::mem::replace(place, value);
+    Ok((pointer, before))
+}
+
 /// Applies the operations in order. After an error the document is half changed: apply to a copy.
 pub fn apply(document: &mut Value, patch: Value, limits: &PatchLimits) -> Result<(), PatchError> {
     let error = |index, reason| PatchError { index, reason };
@@ -112,9 +180,24 @@ fn target<'a>(
     pointer: &str,
     limits: &PatchLimits,
 ) -> Result<&'a mut Value, &'static str> {
-    steps(pointer, limits)?
-        .iter()
-        .try_fold(document, |value, step| step_into(value, step))
+    if pointer.contains('~') {
+        let steps = steps(pointer, limits)?;
+        return steps
+            .iter()
+            .try_fold(document, |value, step| step_into(value, step));
+    }
+    // The ordinary case, without memory of its own.
+    let Some(rest) = pointer.strip_prefix('/') else {
+        return if pointer.is_empty() {
+            Ok(document)
+        } else {
+            Err("the pointer does not begin with /")
+        };
+    };
+    if rest.split('/').take(limits.depth + 1).count() > limits.depth {
+        return Err("the pointer is too long");
+    }
+    rest.split('/').try_fold(document, step_into)
 }
 
 fn add(document: &mut Value, pointer: &str, value: Value, limits: &PatchLimits) -> Result<(), &'static str> {
@@ -205,6 +288,35 @@ mod tests {
             run(json!(1), json!([{ "op": "replace", "path": "", "value": 2 }])).unwrap(),
             json!(2)
         );
+    }
+
+    proptest! {
+        /// In place and on a copy is the same, also where it fails; and what was replaced can be put back.
+        #[test]
+        fn replacing_in_place_is_applying(
+            operations in prop::collection::vec((prop::sample::select(vec![
+                "", "/a", "/a/0", "/a/1", "/a/7", "/m", "/m/x", "/m/x~1y", "/m/x/deep", "no", "/m/~0",
+            ]), prop::sample::select(vec![json!(1), json!("s"), json!({ "x": { "deep": 1 } }), json!([5, 6]), Value::Null])), 0..8)
+        ) {
+            let before = json!({ "a": [1, [2]], "m": { "x/y": 1, "x": { "deep": 3 }, "~": 0 } });
+            let patch: Value = operations
+                .into_iter()
+                .map(|(path, value)| json!({ "op": "replace", "path": path, "value": value }))
+                .collect();
+            prop_assert!(only_replaces(&patch));
+            let limits = PatchLimits::default();
+            let (mut copied, mut in_place) = (before.clone(), before.clone());
+            let applied = apply(&mut copied, patch.clone(), &limits);
+            match replace(&mut in_place, patch, &limits) {
+                Ok(undo) => {
+                    prop_assert_eq!(applied, Ok(()));
+                    prop_assert_eq!(&in_place, &copied);
+                    undo.put_back(&mut in_place, &limits);
+                }
+                Err(error) => prop_assert_eq!(applied, Err(error)),
+            }
+            prop_assert_eq!(in_place, before);
+        }
     }
 
     #[test]

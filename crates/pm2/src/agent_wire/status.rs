@@ -1,6 +1,6 @@
 //! The `status` document: one per socket, full or patched, and a typed look at it.
 
-use super::patch::{PatchLimits, apply};
+use super::patch::{self, PatchLimits, Undo};
 use super::{SHORT, cut, text_of};
 use crate::js;
 use serde_json::Value;
@@ -58,7 +58,7 @@ impl StatusDoc {
         Ok(())
     }
 
-    /// Applies a patch to a copy of the document. If that fails, the document stays as it was.
+    /// Applies a patch. If that fails, the document stays as it was.
     pub fn patch(&mut self, payload: Value) -> Result<(), NeedResend> {
         if self.waiting {
             return Err(NeedResend {
@@ -66,30 +66,47 @@ impl StatusDoc {
                 reason: "waiting for the full status",
             });
         }
-        let Some(working) = &self.working else {
+        let Some(working) = &mut self.working else {
             return Err(self.resend("there is no full status yet"));
         };
-        let mut next = working.clone();
         self.grown = self.grown.saturating_add(size(&payload));
-        if let Err(error) = apply(&mut next, payload, &PatchLimits::default()) {
-            return Err(self.resend(error.reason));
-        }
+        let limits = PatchLimits::default();
+        // A copy only where a patch could not be undone: it costs more than all the rest.
+        let before = if patch::only_replaces(&payload) {
+            patch::replace(working, payload, &limits).map(Before::Undo)
+        } else {
+            let copy = working.clone();
+            match patch::apply(working, payload, &limits) {
+                Ok(()) => Ok(Before::Copy(copy)),
+                Err(error) => {
+                    *working = copy;
+                    Err(error)
+                }
+            }
+        };
+        let before = match before {
+            Ok(before) => before,
+            Err(error) => return Err(self.resend(error.reason)),
+        };
         if self.grown > MAX_DOCUMENT {
-            self.grown = size(&next);
+            self.grown = size(working);
             if self.grown > MAX_DOCUMENT {
                 self.working = None;
                 return Err(self.resend("the document has grown too large"));
             }
         }
         // An app that sends on the channel `status` makes the agent patch the document into nonsense and back.
-        if check_shape(&next).is_ok() {
+        if check_shape(working).is_ok() {
             self.good = None;
-            self.working = Some(next);
-        } else {
-            let before = self.working.replace(next);
-            if self.good.is_none() {
-                self.good = before;
-            }
+        } else if self.good.is_none() {
+            self.good = Some(match before {
+                Before::Copy(copy) => copy,
+                Before::Undo(undo) => {
+                    let mut copy = working.clone();
+                    undo.put_back(&mut copy, &limits);
+                    copy
+                }
+            });
         }
         Ok(())
     }
@@ -103,6 +120,12 @@ impl StatusDoc {
         self.waiting = true;
         NeedResend { ask: true, reason }
     }
+}
+
+/// How to get back to the document before a patch.
+enum Before {
+    Copy(Value),
+    Undo(Undo),
 }
 
 fn check_shape(payload: &Value) -> Result<(), &'static str> {
