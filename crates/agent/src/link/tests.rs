@@ -30,7 +30,7 @@ fn the_way_to_a_link() {
 }
 
 #[test]
-fn pauses_double_up_to_thirty_seconds_and_are_jittered() {
+fn pauses_double_up_to_the_longest_and_are_jittered() {
     let mut link = Link::new(99);
     let mut now = S(0);
     link.handle(now, Input::Start);
@@ -185,6 +185,50 @@ fn only_a_link_that_held_shortens_the_next_pause() {
     link.handle(now, Input::Welcomed(conn));
     link.handle(now + STABLE_AFTER, Input::Closed(conn, "gone".into()));
     assert!(link.next_deadline().unwrap() - (now + STABLE_AFTER) <= BACKOFF.0);
+}
+
+/// The hub is killed under a thousand agents and is back after a while.
+#[test]
+fn a_crowd_is_back_within_15_s_of_the_hubs_return_and_never_comes_all_at_once() {
+    const AGENTS: u64 = 1000;
+    for outage_ms in [50, 1_000, 7_000, 40_000, 600_000] {
+        let died = S(60);
+        let back = died + Duration::from_millis(outage_ms);
+        let mut tries = Vec::new();
+        for seed in 0..AGENTS {
+            let mut link = Link::new(seed);
+            link.handle(S(0), Input::Start);
+            link.handle(S(0), Input::Opened(ConnId(1)));
+            link.handle(S(0), Input::Welcomed(ConnId(1)));
+            link.handle(died, Input::Closed(ConnId(1), "killed".into()));
+            loop {
+                let now = link.next_deadline().unwrap();
+                link.handle_timeout(now);
+                tries.push(now);
+                let conn = link.conn().unwrap();
+                if now >= back {
+                    assert!(now <= back + S(15), "{seed}: {now:?} after {outage_ms} ms");
+                    break;
+                }
+                link.handle(now, Input::OpenFailed(conn, OpenError::Failed("refused".into())));
+            }
+        }
+        let mut tenths = std::collections::BTreeMap::new();
+        for at in tries {
+            *tenths.entry(at.as_millis() / 100).or_insert(0) += 1;
+        }
+        let most = *tenths.values().max().unwrap();
+        assert!(most < AGENTS / 2, "{most} in 100 ms after {outage_ms} ms");
+        // Long after, they are spread over seconds.
+        let late = tenths
+            .range(died.as_millis() / 100 + 150..)
+            .map(|(_, n)| *n)
+            .max();
+        assert!(
+            late.unwrap_or(0) < AGENTS / 20,
+            "{late:?} in 100 ms after {outage_ms} ms"
+        );
+    }
 }
 
 #[test]

@@ -44,8 +44,10 @@ use wire::{AgentMessage, MachineId, SessionId};
 const OBSERVATIONS: usize = 4096;
 /// Requests that may wait for the daemon.
 const REQUESTS: usize = 128;
-/// What happened is reported this long after the first of it, so that a burst is one report.
-const GATHER: Duration = Duration::from_millis(200);
+/// What happened is reported this long after the first of it, so that what belongs together is one report …
+const GATHER: Duration = Duration::from_millis(5);
+/// … and this long after the report before it, so that a burst is few.
+const APART: Duration = Duration::from_millis(50);
 /// Reports on their way without acknowledgement; what is behind them waits on disk.
 const WINDOW: usize = 32;
 
@@ -121,6 +123,7 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         sampling: Wish::new(true),
         log_wish: Wish::new(false),
         flush_at: None,
+        next_flush: Moment::ZERO,
         live_at: None,
         started: Instant::now(),
         shared: shared.clone(),
@@ -198,6 +201,8 @@ struct Agent {
     log_wish: Wish,
     /// When what was gathered is to be sent.
     flush_at: Option<Moment>,
+    /// When the next of it may be sent.
+    next_flush: Moment,
     /// When the next live update may be sent.
     live_at: Option<Moment>,
     started: Instant,
@@ -276,7 +281,7 @@ impl Agent {
         self.look_at_rules();
         // What cannot be cleaned is not even kept.
         let Ok(rules) = self.rules.rules() else { return };
-        let soon = self.now() + GATHER;
+        let soon = (self.now() + GATHER).max(self.next_flush);
         match observation {
             Observation::Processes(processes) => {
                 let (at, host) = (now_ms(), self.probe.read());
@@ -368,6 +373,7 @@ impl Agent {
     /// Sends what was gathered.
     fn flush(&mut self) {
         self.flush_at = None;
+        self.next_flush = self.now() + APART;
         if !self.happened.is_empty() {
             for body in self.happened.take() {
                 self.report(body);

@@ -203,3 +203,57 @@ async fn the_hub_is_told_how_many_reports_found_no_room() {
     assert_eq!(event_names(&first), [format!("e{dropped}")], "the oldest went");
     stop(handle).await;
 }
+
+/// A disk that is full: nothing new can be written. A folder that is gone refuses new files whoever runs the test.
+#[tokio::test]
+async fn a_full_disk_ends_nothing_and_what_finds_no_room_is_counted() {
+    let home = tempfile::tempdir().unwrap();
+    let hub = Hub::start().await;
+    let (handle, _requests) = agent::start(hub.config(home.path())).unwrap();
+    let (mut session, _) = hub.link(0).await;
+    std::fs::remove_dir_all(home.path().join(agent::spool::DIR)).unwrap();
+    // Noise, since reports are packed.
+    let tell = |name: &str, words: u64| {
+        let noise: String = (0..words)
+            .map(|n| format!("{:016x}", (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+            .collect();
+        handle.observe(Observation::Event(agent::telemetry::Event {
+            name: name.into(),
+            data: format!("\"{noise}\""),
+            ..agent::telemetry::Event::default()
+        }));
+    };
+    // While the hub takes them, reports go on.
+    for n in 0..3 {
+        tell(&format!("linked-{n}"), 1);
+        let report = session.report().await;
+        assert_eq!(event_names(&report), [format!("linked-{n}")]);
+        session.ack(report.seq).await;
+    }
+    until("all of them stored", || handle.info().reports_waiting == 0).await;
+    // While it does not, a little is kept in memory: the rest is counted.
+    let port = hub.port();
+    drop(session);
+    drop(hub);
+    for n in 0..14u64 {
+        tell(&format!("away-{n}"), 12_000);
+        until("it taken in", || {
+            let now = handle.info();
+            now.reports_waiting + now.reports_dropped > n
+        })
+        .await;
+    }
+    let (waiting, dropped) = (handle.info().reports_waiting, handle.info().reports_dropped);
+    assert!(
+        waiting > 0 && dropped > 0,
+        "{waiting} wait, {dropped} are dropped"
+    );
+    let hub = Hub::start_on(port).await;
+    let (mut session, _) = hub.link(0).await;
+    let first = session.report().await;
+    assert_eq!(
+        (event_names(&first), first.dropped),
+        (vec!["away-0".to_owned()], dropped)
+    );
+    stop(handle).await;
+}
