@@ -8,19 +8,34 @@ import { ours, until } from './sides.mjs';
 
 const owner = { PILOTHOUSE_OWNER_EMAIL: 'bench@example.com', PILOTHOUSE_OWNER_PASSWORD: 'only for this run' };
 
-/** Runs `work` with a fresh hub on loopback: its start facts, and `shows(n)`, which waits until it shows n processes. */
-export async function withHub(work) {
-  const data = mkdtempSync(path.join(tmpdir(), 'phb-hub-'));
-  const child = spawn(ours.file, ['hub', '--data', data, '--listen', '127.0.0.1:0', '--json'], {
+/** Starts a hub on this data; its process and its start facts. */
+async function start(data, listen) {
+  const child = spawn(ours.file, ['hub', '--data', data, '--listen', listen, '--json'], {
     env: { ...process.env, ...owner },
     stdio: ['ignore', 'pipe', 'ignore'],
   });
+  const first = await new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout }).once('line', resolve);
+    child.once('exit', (code) => reject(new Error(`the hub exited with ${code}`)));
+  });
+  return { child, facts: JSON.parse(first) };
+}
+
+/**
+ * Runs `work` with a fresh hub on loopback: its start facts, a token, `shows(n)`, which waits until it shows n processes, and
+ * `die(ms)`, which kills it and starts it again on the same address and data after a while.
+ */
+export async function withHub(work) {
+  const data = mkdtempSync(path.join(tmpdir(), 'phb-hub-'));
+  let { child, facts } = await start(data, '127.0.0.1:0');
+  const die = async (ms) => {
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await gone;
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    ({ child } = await start(data, new URL(facts.url).host));
+  };
   try {
-    const first = await new Promise((resolve, reject) => {
-      createInterface({ input: child.stdout }).once('line', resolve);
-      child.once('exit', (code) => reject(new Error(`the hub exited with ${code}`)));
-    });
-    const facts = JSON.parse(first);
     const token = await login(facts.url);
     const shows = (n) =>
       until(async () => {
@@ -28,7 +43,7 @@ export async function withHub(work) {
         const servers = await reply.json();
         return servers.some((server) => server.data.process.length === n);
       });
-    return await work({ ...facts, pid: child.pid, shows });
+    return await work({ ...facts, token, pid: child.pid, shows, die });
   } finally {
     child.kill('SIGKILL');
     rmSync(data, { recursive: true, force: true, maxRetries: 5 });

@@ -9,15 +9,17 @@ use crate::web;
 pub(crate) fn run(rest: &[String]) -> Result<()> {
     web::build()?;
     let binary = build_binary(true)?;
-    steps::run(&mut cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "hub",
-        "--example",
-        "history",
-    ]))?;
-    let history = binary.with_file_name("examples").join("history");
+    for (package, example) in [("hub", "history"), ("agent", "fleet")] {
+        steps::run(&mut cargo(&[
+            "build",
+            "--release",
+            "--package",
+            package,
+            "--example",
+            example,
+        ]))?;
+    }
+    let examples = binary.with_file_name("examples");
     web::install("bench")?;
     steps::run(
         command("node")
@@ -25,6 +27,7 @@ pub(crate) fn run(rest: &[String]) -> Result<()> {
             .args(rest)
             .current_dir("bench")
             .env("PILOTHOUSE_BIN", &binary)
-            .env("HISTORY_BIN", &history),
+            .env("HISTORY_BIN", examples.join("history"))
+            .env("FLEET_BIN", examples.join("fleet")),
     )
 }

@@ -11,14 +11,8 @@ use crate::Fleet;
 /// What the name of a probe begins with; its number follows.
 pub(crate) const PROBE: &str = "probe-";
 
-/// Listens until the fleet ends.
-pub(crate) async fn watch(fleet: Arc<Fleet>) {
-    if let Err(error) = listen(&fleet).await {
-        eprintln!("the browser's socket: {error}");
-    }
-}
-
-async fn listen(fleet: &Fleet) -> Result<(), crate::Failure> {
+/// Listens; ends only with an error.
+pub(crate) async fn watch(fleet: Arc<Fleet>) -> Result<(), crate::Failure> {
     let url = format!("ws://{}/primus?token={}", fleet.address, fleet.token);
     let (mut socket, _) = connect_async(url).await?;
     let subscribe = format!(

@@ -161,10 +161,7 @@ async fn run(
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     reached(&fleet, agents, Duration::from_secs(120)).await?;
-    println!(
-        r#"{{"linked":{agents},"after_ms":{}}}"#,
-        begun.elapsed().as_millis()
-    );
+    tell(&serde_json::json!({ "linked": agents, "after_ms": begun.elapsed().as_millis() as u64 }))?;
     let browser = (!fleet.token.is_empty()).then(|| tokio::spawn(browser::watch(Arc::clone(&fleet))));
     let (sent, received, messages) = counters(&fleet);
     let measured = Instant::now();
@@ -175,21 +172,25 @@ async fn run(
     let mut took = lock(&fleet.took).clone();
     took.sort_by(f64::total_cmp);
     let at = |share: f64| took.get(((took.len() as f64 * share) as usize).min(took.len().saturating_sub(1)));
-    println!(
-        "{}",
-        serde_json::json!({
+    tell(&serde_json::json!({
             "agents": agents, "seconds": spent, "linked": fleet.linked.load(Ordering::Relaxed),
             "sent_per_agent": rate(sent, sent_after), "received_per_agent": rate(received, received_after),
             "messages_per_agent": rate(messages, messages_after),
             "probes": took.len(), "lost_probes": lock(&fleet.probing).len(), "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": took.last(),
-        })
-    );
-    if let Some(browser) = browser {
-        browser.abort();
+    }))?;
+    if let Some(browser) = browser.filter(tokio::task::JoinHandle::is_finished) {
+        browser.await??;
     }
     if until_back {
         all_back(&fleet, agents).await?;
     }
+    Ok(())
+}
+
+/// One line for whoever started the fleet.
+fn tell(what: &serde_json::Value) -> Result<(), Failure> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{what}")?;
     Ok(())
 }
 
@@ -231,12 +232,9 @@ async fn all_back(fleet: &Fleet, agents: u64) -> Result<(), Failure> {
     for at in &tries {
         *tenths.entry(at / 100).or_default() += 1;
     }
-    println!(
-        "{}",
-        serde_json::json!({
+    tell(&serde_json::json!({
             "lost_at": lost_at, "back_at": back_at, "tries": tries.len(),
             "most_tries_in_100_ms": tenths.values().max(),
-        })
-    );
+    }))?;
     Ok(())
 }
