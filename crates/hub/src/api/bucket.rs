@@ -28,6 +28,7 @@ pub(super) fn router() -> Router<AppState> {
         .route("/api/bucket/{id}", get(retrieve).put(update).delete(destroy))
         .route("/api/bucket/{id}/transfer_ownership", post(transfer))
         .route("/api/bucket/{id}/user_options", put(user_options))
+        .route("/api/bucket/{id}/secret", post(replace_secret))
         .route("/api/node/default", get(default_node))
 }
 
@@ -182,6 +183,22 @@ async fn update(
     let bucket = state.catalog.update_bucket(bucket).await?;
     state.live.bucket_changed(bucket.id).await;
     audit::note(&state, bucket.id, &member.user, "update_bucket", &bucket.name).await;
+    Ok(Json(shown(&state, &bucket, member.role, &origin).await?))
+}
+
+/// Makes a new secret key. Who linked with the old one is cut off at once and told why; servers and history stay.
+async fn replace_secret(
+    State(state): State<AppState>,
+    member: Member,
+    origin: Origin,
+) -> Result<Json<Value>, ApiError> {
+    member.require(Role::Owner)?;
+    let bucket = state
+        .catalog
+        .set_bucket_secret(member.bucket.id, random_key(15))
+        .await?;
+    state.live.bucket_changed(bucket.id).await;
+    audit::note(&state, bucket.id, &member.user, "replace_secret", &bucket.name).await;
     Ok(Json(shown(&state, &bucket, member.role, &origin).await?))
 }
 

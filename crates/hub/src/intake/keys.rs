@@ -7,6 +7,9 @@ use crate::state::AppState;
 use crate::store::StoreError;
 use crate::store::catalog::Bucket;
 
+/// What an agent is told whose keys were replaced while it was linked.
+pub(super) const REPLACED: &str =
+    "the keys of this bucket were replaced; copy the new link command from its dashboard";
 /// Longest key that is looked at; ours have 15 characters.
 const MAX_KEY: usize = 128;
 

@@ -30,6 +30,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const COALESCE: Duration = Duration::from_millis(5);
 /// Largest state the store takes for one server.
 const MAX_SNAPSHOT: usize = 1 << 20;
+/// Servers saved in one go.
+const SAVED_AT_ONCE: usize = 64;
 /// Inputs taken in one go before the clock is looked at again.
 const AT_ONCE: usize = 128;
 
@@ -107,9 +109,19 @@ pub enum Removal {
 }
 
 enum Write {
-    Save(StoredServer),
+    Save(StoredServer, Vec<Entrance>),
     Delete(ServerId, Option<oneshot::Sender<bool>>),
 }
+
+/// A link that is let in when its server is kept: what is acknowledged to it must be found again under the same server.
+struct Entrance {
+    link: LinkId,
+    joined: Joined,
+    reply: oneshot::Sender<Admission>,
+}
+
+/// How writes ended that somebody waits for: of which server, and whether it is kept.
+type Written = Vec<(ServerId, bool, Vec<Entrance>)>;
 
 pub(super) struct Actor {
     id: BucketId,
@@ -120,6 +132,8 @@ pub(super) struct Actor {
     ports: HashMap<LinkId, mpsc::Sender<Command>>,
     held_back: BTreeMap<ServerId, watch::Sender<BTreeSet<u32>>>,
     to_save: BTreeSet<ServerId>,
+    /// Servers that the store does not know yet.
+    unknown: BTreeSet<ServerId>,
     writes: VecDeque<Write>,
     urgent_at: Option<Instant>,
 }
@@ -147,6 +161,7 @@ impl Actor {
             ports: HashMap::new(),
             held_back: BTreeMap::new(),
             to_save: BTreeSet::new(),
+            unknown: BTreeSet::new(),
             writes: VecDeque::new(),
             urgent_at: None,
         }
@@ -157,7 +172,7 @@ impl Actor {
         let mut ticks = tokio::time::interval(SECOND);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut batch = Vec::with_capacity(AT_ONCE);
-        let mut writing: Option<BoxFuture<'static, ()>> = None;
+        let mut writing: Option<BoxFuture<'static, Written>> = None;
         let ending = loop {
             if writing.is_none() {
                 writing = self.next_write();
@@ -182,7 +197,10 @@ impl Actor {
                 }
                 () = async { tokio::time::sleep_until(urgent_at.unwrap_or_else(Instant::now)).await },
                     if urgent_at.is_some() => self.flush(true),
-                () = async { if let Some(write) = &mut writing { write.await } }, if writing.is_some() => writing = None,
+                written = async { match &mut writing { Some(write) => write.await, None => Written::new() } }, if writing.is_some() => {
+                    writing = None;
+                    self.let_in(written);
+                }
             }
             self.act();
         };
@@ -223,8 +241,9 @@ impl Actor {
         let now = self.clock.now_ms();
         match input {
             Input::Arrive(arrival, reply) => {
-                let admission = self.admit(now, *arrival);
-                let _ = reply.send(admission);
+                if let Some((admission, reply)) = self.admit(now, *arrival, reply) {
+                    let _ = reply.send(admission);
+                }
             }
             Input::Report(server, link, report, reply) => {
                 self.bucket.report(now, server, link, *report);
@@ -274,7 +293,13 @@ impl Actor {
         }
     }
 
-    fn admit(&mut self, now: i64, arrival: Arrival) -> Admission {
+    /// Whether a link is let in; nothing when that is told later.
+    fn admit(
+        &mut self,
+        now: i64,
+        arrival: Arrival,
+        reply: oneshot::Sender<Admission>,
+    ) -> Option<(Admission, oneshot::Sender<Admission>)> {
         let server = match self.bucket.identify(now, &arrival.newcomer) {
             Decision::Known(server) => server,
             Decision::Adopted(server, identity) => {
@@ -285,38 +310,67 @@ impl Actor {
             Decision::New(identity) => {
                 let server = ServerId::fresh(now);
                 self.bucket.add(now, server, arrival.kind, identity);
+                self.unknown.insert(server);
                 tracing::info!(bucket = %self.id, %server, name = %arrival.name, "a new server was linked");
                 server
             }
-            Decision::Wait => return Admission::Wait,
+            Decision::Wait => return Some((Admission::Wait, reply)),
             Decision::Hidden(server) => {
                 self.bucket.turned_away(now, server);
-                return Admission::Hidden;
+                return Some((Admission::Hidden, reply));
             }
             Decision::NoPlace => {
                 let hostname = arrival.facts.as_ref().map_or("", |facts| &facts.hostname);
                 self.bucket
                     .turned_back(now, &arrival.name, hostname, arrival.kind);
-                return Admission::NoPlace;
+                return Some((Admission::NoPlace, reply));
             }
         };
         if arrival.kind == AgentKind::Pilothouse {
             // Our agent has one link; an older one is a remnant.
             self.end_links(server);
         }
-        self.ports.insert(arrival.link, arrival.commands);
+        let link = arrival.link;
+        self.ports.insert(link, arrival.commands);
         let joining = Joining {
-            link: arrival.link,
+            link,
             reverse: arrival.reverse,
             life: arrival.life,
         };
         self.bucket
             .attach(now, server, joining, &arrival.name, arrival.facts);
         self.act();
-        Admission::Joined(Joined {
+        let joined = Joined {
             server,
             held_back: self.held_back.entry(server).or_default().subscribe(),
-        })
+        };
+        if !self.unknown.contains(&server) {
+            return Some((Admission::Joined(joined), reply));
+        }
+        let entrance = Entrance { link, joined, reply };
+        self.to_save.remove(&server);
+        match self.stored(server) {
+            Some(stored) => self.writes.push_back(Write::Save(stored, vec![entrance])),
+            None => self.let_in(vec![(server, false, vec![entrance])]),
+        }
+        None
+    }
+
+    /// Lets in who waited until their server was kept. If it could not be they are sent away, to try again.
+    fn let_in(&mut self, written: Written) {
+        for (server, kept, entrances) in written {
+            if kept {
+                self.unknown.remove(&server);
+            }
+            for Entrance { link, joined, reply } in entrances {
+                let in_time = kept && reply.send(Admission::Joined(joined)).is_ok();
+                if !in_time {
+                    self.ports.remove(&link);
+                    self.bucket
+                        .detach(self.clock.now_ms(), server, link, Departure::Lost);
+                }
+            }
+        }
     }
 
     fn send_command(&mut self, server: ServerId, command: Command) {
@@ -351,6 +405,7 @@ impl Actor {
         if self.bucket.forget(server) {
             self.held_back.remove(&server);
             self.to_save.remove(&server);
+            self.unknown.remove(&server);
             self.writes.push_back(Write::Delete(server, reply));
         } else if let Some(reply) = reply {
             let _ = reply.send(false);
@@ -404,43 +459,78 @@ impl Actor {
         });
     }
 
-    /// The next write to the store, as a future that does it. One at a time.
-    fn next_write(&mut self) -> Option<BoxFuture<'static, ()>> {
-        let write = match self.writes.pop_front() {
-            Some(write) => write,
-            None => {
-                let server = self.to_save.pop_first()?;
-                let mut stored = self.bucket.stored(self.clock.now_ms(), server)?;
-                if stored.snapshot.len() > MAX_SNAPSHOT {
-                    tracing::warn!(%server, bytes = stored.snapshot.len(), "a server's state is too large to keep over a restart");
-                    stored.snapshot.clear();
-                }
-                Write::Save(stored)
-            }
-        };
+    /// The server as it is to be kept.
+    fn stored(&mut self, server: ServerId) -> Option<StoredServer> {
+        let mut stored = self.bucket.stored(self.clock.now_ms(), server)?;
+        if stored.snapshot.len() > MAX_SNAPSHOT {
+            tracing::warn!(%server, bytes = stored.snapshot.len(), "a server's state is too large to keep over a restart");
+            stored.snapshot.clear();
+        }
+        Some(stored)
+    }
+
+    /// The next writes to the store, as a future that does them: some servers together, which the store takes in one go, or
+    /// one that is deleted, which nothing before or after may overtake.
+    fn next_write(&mut self) -> Option<BoxFuture<'static, Written>> {
         let (catalog, bucket) = (self.catalog.clone(), self.id);
-        Some(
-            async move {
-                match write {
-                    Write::Save(stored) => {
-                        let record: ServerRecord = super::record::to_record(bucket, stored);
-                        let server = record.id;
-                        if let Err(error) = catalog.upsert_server(record).await {
-                            tracing::error!(%bucket, %server, %error, "cannot keep the state of a server");
+        let mut saves: Vec<(StoredServer, Vec<Entrance>)> = Vec::new();
+        while saves.len() < SAVED_AT_ONCE {
+            match self.writes.pop_front() {
+                Some(Write::Save(stored, entrances)) => {
+                    match saves.iter_mut().find(|(other, _)| other.id == stored.id) {
+                        // The later one says it all.
+                        Some(same) => {
+                            same.0 = stored;
+                            same.1.extend(entrances);
                         }
+                        None => saves.push((stored, entrances)),
                     }
-                    Write::Delete(server, reply) => {
-                        let done = catalog.delete_server(bucket, server).await;
-                        if let Err(error) = &done {
-                            tracing::error!(%bucket, %server, %error, "cannot delete a server from the store");
+                }
+                Some(delete) if !saves.is_empty() => {
+                    self.writes.push_front(delete);
+                    break;
+                }
+                Some(Write::Delete(server, reply)) => {
+                    return Some(
+                        async move {
+                            let done = catalog.delete_server(bucket, server).await;
+                            if let Err(error) = &done {
+                                tracing::error!(%bucket, %server, %error, "cannot delete a server from the store");
+                            }
+                            if let Some(reply) = reply {
+                                let _ = reply.send(true);
+                            }
+                            Written::new()
                         }
-                        if let Some(reply) = reply {
-                            let _ = reply.send(true);
-                        }
+                        .boxed(),
+                    );
+                }
+                None => {
+                    let Some(server) = self.to_save.pop_first() else {
+                        break;
+                    };
+                    if saves.iter().all(|(other, _)| other.id != server)
+                        && let Some(stored) = self.stored(server)
+                    {
+                        saves.push((stored, Vec::new()));
                     }
                 }
             }
-            .boxed(),
-        )
+        }
+        if saves.is_empty() {
+            return None;
+        }
+        let saves = saves.into_iter().map(move |(stored, entrances)| {
+            let record: ServerRecord = super::record::to_record(bucket, stored);
+            let (server, saving) = (record.id, catalog.clone());
+            async move {
+                let done = saving.upsert_server(record).await;
+                if let Err(error) = &done {
+                    tracing::error!(%bucket, %server, %error, "cannot keep the state of a server");
+                }
+                (server, done.is_ok(), entrances)
+            }
+        });
+        Some(futures_util::future::join_all(saves).boxed())
     }
 }

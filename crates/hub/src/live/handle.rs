@@ -80,6 +80,7 @@ impl Live {
             events: broadcast::Sender::new(EVENTS),
             taps: Arc::default(),
             introductions: Arc::default(),
+            secret: watch::Sender::default(),
         }
     }
 
@@ -87,8 +88,10 @@ impl Live {
     pub async fn bucket_changed(&self, id: BucketId) {
         match self.0.catalog.bucket(id).await {
             Ok(Some(bucket)) => {
+                let handle = self.bucket(id);
+                handle.secret.send_replace(Some(bucket.secret_id.as_str().into()));
                 // When it is closed there is nobody whom the rules concern.
-                let _ = self.bucket(id).configure(super::settings_of(&bucket)).await;
+                let _ = handle.configure(super::settings_of(&bucket)).await;
             }
             Ok(None) => {
                 let gone = self
@@ -137,6 +140,8 @@ pub struct BucketHandle {
     events: broadcast::Sender<Arc<HubEvent>>,
     taps: Arc<Mutex<HashMap<ServerId, Arc<LogTap>>>>,
     introductions: Arc<Mutex<HashMap<(String, String), Hardware>>>,
+    /// The secret that is good since it was changed; none before.
+    secret: watch::Sender<Option<Arc<str>>>,
 }
 
 /// What PM2's agents tell of their machine at the handshake and never again.
@@ -371,6 +376,14 @@ impl BucketHandle {
             .clone()
     }
 
+    /// The keys that somebody came in with, to hear when they are replaced.
+    pub(crate) fn keys_of(&self, bucket: &crate::store::catalog::Bucket) -> KeysInUse {
+        KeysInUse {
+            secret: bucket.secret_id.as_str().into(),
+            good: self.secret.subscribe(),
+        }
+    }
+
     /// Changes the rules without a look at the catalog. When it resolves, they hold for every link.
     pub async fn configure(&self, settings: Settings) -> Result<(), Closed> {
         self.call(|reply| Input::Configure(settings, reply)).await
@@ -384,6 +397,24 @@ impl BucketHandle {
         let (reply, answer) = oneshot::channel();
         self.inputs.send(input(reply)).await.map_err(|_| Closed)?;
         answer.await.map_err(|_| Closed)
+    }
+}
+
+/// Keys with which a link came in.
+pub(crate) struct KeysInUse {
+    secret: Arc<str>,
+    good: watch::Receiver<Option<Arc<str>>>,
+}
+
+impl KeysInUse {
+    /// Resolves when they are good no longer, also if that was before it was asked. Cancel-safe.
+    pub(crate) async fn replaced(&mut self) {
+        let Self { secret, good } = self;
+        let other = |now: &Option<Arc<str>>| now.as_ref().is_some_and(|now| now != secret);
+        if good.wait_for(other).await.is_err() {
+            // The bucket is closed: links hear of that otherwise.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

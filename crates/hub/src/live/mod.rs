@@ -23,6 +23,7 @@ mod waiting;
 
 pub use actor::{Removal, Told};
 pub use event::HubEvent;
+pub(crate) use handle::KeysInUse;
 pub use handle::{BucketHandle, Caller, Closed, Hardware, Link, Live, Received};
 
 use crate::plans::Plan;

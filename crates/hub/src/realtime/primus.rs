@@ -15,7 +15,7 @@ use axum::response::Response;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -93,8 +93,9 @@ impl Filter {
 
 /// PM2's client reads `data[1]` and emits one event per key but `server_name`.
 fn frame(server_name: &str, event: &str, payload: &Value) -> Utf8Bytes {
-    let body =
-        json!({ "type": 0, "data": ["data:incoming", { "server_name": server_name, event: payload }] });
+    // The name last: an app may call its channel `server_name`.
+    let told = json!({ event: payload, "server_name": server_name });
+    let body = json!({ "type": 0, "data": ["data:incoming", told] });
     body.to_string().into()
 }
 
@@ -234,37 +235,63 @@ impl Party for Subscriptions {
 /// What was last told about a server: told again when it differs.
 type Seen = BTreeMap<ServerId, (Millis, ServerState)>;
 
+/// Statuses and events go side by side: telling a thousand statuses takes a while, and events must not wait for it.
 async fn follow(bucket: BucketHandle, filter: Filter, out: mpsc::Sender<Utf8Bytes>) {
-    let mut events = bucket.events();
-    let mut names = Arc::new(Names::default());
+    let events = bucket.events();
+    let (tell_names, names) = watch::channel(Names::default());
+    tokio::select! {
+        () = follow_servers(&bucket, &filter, &tell_names, &out) => {}
+        () = follow_events(events, &filter, names, &out) => {}
+    }
+}
+
+/// Tells every second which servers have something new, and what they are called. Ends with the bucket or the client.
+async fn follow_servers(
+    bucket: &BucketHandle,
+    filter: &Filter,
+    names: &watch::Sender<Names>,
+    out: &mpsc::Sender<Utf8Bytes>,
+) {
+    let wanted = filter.wants("status");
     let mut seen = Seen::new();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        tokio::select! {
-            _ = second.tick() => {
-                let wanted = filter.wants("status");
-                let before = std::mem::take(&mut seen);
-                let Ok((fresh, now_seen, statuses)) = bucket.ask(move |b| news(b, before, wanted)).await else { return };
-                (names, seen) = (Arc::new(fresh), now_seen);
-                for (name, status) in statuses {
-                    if out.send(frame(&name, "status", &status)).await.is_err() {
-                        return;
-                    }
+        second.tick().await;
+        let before = std::mem::take(&mut seen);
+        let Ok((fresh, now_seen, statuses)) = bucket.ask(move |b| news(b, before, wanted)).await else {
+            return;
+        };
+        names.send_replace(fresh);
+        seen = now_seen;
+        for (name, status) in statuses {
+            if out.send(frame(&name, "status", &status)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Tells events as they come. Ends with the bucket or the client.
+async fn follow_events(
+    mut events: broadcast::Receiver<Arc<HubEvent>>,
+    filter: &Filter,
+    names: watch::Receiver<Names>,
+    out: &mpsc::Sender<Utf8Bytes>,
+) {
+    loop {
+        match events.recv().await {
+            Ok(event) if filter.wants(&event.channel) => {
+                let frame = event_frame(&names.borrow(), &event);
+                if out.send(frame).await.is_err() {
+                    return;
                 }
             }
-            event = events.recv() => match event {
-                Ok(event) if filter.wants(&event.channel) => {
-                    if out.send(event_frame(&names, &event)).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "a client reads slowly and lost events");
-                }
-                Err(broadcast::error::RecvError::Closed) => return,
-            },
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                tracing::debug!(missed, "a client reads slowly and lost events");
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
         }
     }
 }

@@ -135,6 +135,8 @@ pub trait Buckets {
     fn buckets_of(&self, user: UserId) -> Answer<'_, Vec<(Bucket, Role)>>;
     /// Replaces everything about a bucket except id, keys, owner and creation time.
     fn update_bucket(&self, bucket: Bucket) -> Answer<'_, Bucket>;
+    /// Replaces the secret key of a bucket.
+    fn set_bucket_secret(&self, id: BucketId, secret_id: String) -> Answer<'_, Bucket>;
     /// Removes the bucket with its members, invitations, servers and audit trail.
     fn delete_bucket(&self, id: BucketId) -> Answer<'_, ()>;
     /// The role of `user` in a bucket, when they are a member.

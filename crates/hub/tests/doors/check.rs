@@ -78,7 +78,8 @@ async fn s42_a_host_below_the_floor_is_refused_with_the_reason_and_marked() {
     drop(agent);
     let mut old = hello(1, "web");
     old.facts.versions.node = "0.10.48".into();
-    let Err(HubMessage::Refuse(refusal)) = WireAgent::greet(knock(&lab, &keys).await.unwrap(), old).await
+    let Err(Some(HubMessage::Refuse(refusal))) =
+        WireAgent::greet(knock(&lab, &keys).await.unwrap(), old).await
     else {
         panic!("let in")
     };

@@ -1,6 +1,6 @@
 //! Many agents at once, and a hub that is killed under them: a process of its own, ended by SIGKILL.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -36,10 +36,8 @@ fn a_hub_that_can_be_killed() {
             json!({ "bucket": bucket.id.to_string(), "public": bucket.public_id, "secret": bucket.secret_id })
         });
         // The harness of tests writes to standard output too: this line has a mark.
-        println!(
-            "\nHUB {}",
-            json!({ "address": hub.address.to_string(), "keys": keys })
-        );
+        let facts = json!({ "address": hub.address.to_string(), "keys": keys });
+        writeln!(std::io::stdout(), "\nHUB {facts}").unwrap();
         std::future::pending::<()>().await;
     });
 }
@@ -162,9 +160,12 @@ async fn a_hub_killed_under_a_crowd_loses_nothing_that_it_acknowledged() {
     let owner = Owner::of(&address, &text("bucket")).await;
     let pair = format!("{}.{}", text("public"), text("secret"));
     let begin = now() / 1000 * 1000 - 600_000;
-    let agents: Vec<_> = (0..AGENTS)
-        .map(|machine| tokio::spawn(report_all(address.clone(), pair.clone(), machine, begin, VALUES)))
-        .collect();
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut agents = tokio::task::JoinSet::new();
+    for machine in 0..AGENTS {
+        let (address, pair, done) = (address.clone(), pair.clone(), Arc::clone(&done));
+        agents.spawn(report_all(address, pair, machine, begin, VALUES, done));
+    }
     let path = format!(
         "/series?app=api&metric=cpu&from={begin}&to={}&points=10000",
         begin + 600_000

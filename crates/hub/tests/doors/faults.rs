@@ -385,9 +385,8 @@ async fn replaced_keys_end_every_link_and_the_new_ones_bring_the_same_servers_ba
     );
     assert_ne!(old, lab.secret_key);
     let refused = loop {
-        match ours.hear().await.expect("a refusal before the end") {
-            HubMessage::Refuse(refusal) => break refusal,
-            _ => {}
+        if let HubMessage::Refuse(refusal) = ours.hear().await.expect("a refusal before the end") {
+            break refusal;
         }
     };
     assert_eq!(refused.code, RefuseCode::BadKeys);

@@ -1,5 +1,6 @@
 //! A running hub, and the means to look at it. Everything waits for facts, with a deadline.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -28,8 +29,9 @@ pub(crate) struct Lab {
 
 const PASSWORD: &str = "correct horse battery staple";
 
-fn options(folder: &TempDir) -> HubOptions {
-    let mut options = HubOptions::new(folder.path());
+/// How every hub here is started.
+pub(crate) fn options_in(folder: &Path) -> HubOptions {
+    let mut options = HubOptions::new(folder);
     options.owner = OwnerPreset {
         email: Some("owner@example.org".into()),
         password: Some(PASSWORD.into()),
@@ -47,7 +49,7 @@ impl Lab {
     }
 
     async fn in_folder(folder: TempDir, change: impl FnOnce(&mut HubOptions)) -> Self {
-        let mut options = options(&folder);
+        let mut options = options_in(folder.path());
         change(&mut options);
         let hub = start(options).await.unwrap();
         let bucket = hub.welcome.as_ref().unwrap().bucket.clone();
@@ -59,12 +61,7 @@ impl Lab {
             token: String::new(),
             folder,
         };
-        let login = json!({
-            "grant_type": "password", "username": "owner@example.org", "password": PASSWORD, "client_id": "795984050",
-        });
-        let (status, answer) = lab.http("POST", "/api/oauth/token", Some(login)).await;
-        assert_eq!(status, 200, "{answer}");
-        lab.token = answer["access_token"].as_str().unwrap().to_owned();
+        lab.token = log_in(&lab.address()).await;
         lab
     }
 
@@ -93,30 +90,7 @@ impl Lab {
         body: &[u8],
         length: usize,
     ) -> (u16, Value) {
-        let mut stream = TcpStream::connect(self.hub.address).await.unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
-             Authorization: Bearer {}\r\nConnection: close\r\n\r\n",
-            self.address(),
-            self.token,
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body).await.unwrap();
-        let mut answer = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer))
-            .await
-            .unwrap();
-        let text = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = text
-            .split_once("\r\n\r\n")
-            .unwrap_or_else(|| panic!("no answer to {method} {path}: {text:?}"));
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
-            unchunk(body)
-        } else {
-            body.to_owned()
-        };
-        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+        request(&self.address(), &self.token, method, path, body, length).await
     }
 
     pub(crate) async fn get(&self, rest: &str) -> Value {
@@ -155,6 +129,81 @@ impl Lab {
         let snapshot = dashboard.hear("the snapshot", |m| m["op"] == "snapshot").await;
         (dashboard, snapshot)
     }
+}
+
+/// The owner of a hub that runs elsewhere.
+pub(crate) struct Owner {
+    address: String,
+    bucket: String,
+    token: String,
+}
+
+impl Owner {
+    /// Logs in there.
+    pub(crate) async fn of(address: &str, bucket: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            bucket: bucket.to_owned(),
+            token: log_in(address).await,
+        }
+    }
+
+    pub(crate) async fn get(&self, rest: &str) -> Value {
+        let path = format!("/api/bucket/{}{rest}", self.bucket);
+        let (status, body) = request(&self.address, &self.token, "GET", &path, b"", 0).await;
+        assert_eq!(status, 200, "{rest}: {body}");
+        body
+    }
+}
+
+async fn log_in(address: &str) -> String {
+    let login = json!({
+        "grant_type": "password", "username": "owner@example.org", "password": PASSWORD, "client_id": "795984050",
+    });
+    let body = login.to_string();
+    let (status, answer) = request(
+        address,
+        "",
+        "POST",
+        "/api/oauth/token",
+        body.as_bytes(),
+        body.len(),
+    )
+    .await;
+    assert_eq!(status, 200, "{answer}");
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn request(
+    address: &str,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: &[u8],
+    length: usize,
+) -> (u16, Value) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         Authorization: Bearer {token}\r\nConnection: close\r\n\r\n",
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer to {method} {path}: {text:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
+        unchunk(body)
+    } else {
+        body.to_owned()
+    };
+    (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
 }
 
 fn unchunk(mut text: &str) -> String {

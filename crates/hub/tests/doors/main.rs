@@ -3,6 +3,8 @@
 mod actions;
 mod bad_input;
 mod check;
+mod crowd;
+mod faults;
 mod history;
 mod lab;
 mod ours;

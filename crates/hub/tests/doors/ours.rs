@@ -241,7 +241,7 @@ async fn a_hidden_server_returns_only_when_linked_anew() {
         .await;
     assert_eq!(status, 200);
     let keys = format!("{}.{}", lab.public_key, lab.secret_key);
-    let Err(HubMessage::Refuse(refusal)) =
+    let Err(Some(HubMessage::Refuse(refusal))) =
         WireAgent::greet(knock(&lab, &keys).await.unwrap(), hello(1, "web")).await
     else {
         panic!("a hidden server came back by itself")

@@ -39,7 +39,7 @@ async fn one_server_more_is_told_to_wait_at_both_doors_until_one_is_deleted() {
 
     let keys = format!("{}.{}", lab.public_key, lab.secret_key);
     let refused = WireAgent::greet(knock(&lab, &keys).await.unwrap(), hello(2, "second")).await;
-    let Err(HubMessage::Refuse(refusal)) = refused else {
+    let Err(Some(HubMessage::Refuse(refusal))) = refused else {
         panic!("let in beyond the limit")
     };
     assert_eq!(refusal.code, RefuseCode::Pending);

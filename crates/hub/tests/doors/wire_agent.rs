@@ -26,11 +26,20 @@ pub(crate) fn now() -> u64 {
 }
 
 pub(crate) fn hello(machine: u8, name: &str) -> Hello {
+    let mut hello = hello_of(u16::from_be_bytes([machine, machine]), name);
+    hello.facts.hostname = format!("host-{machine}");
+    hello.facts.boot_id = format!("boot-{machine}");
+    hello
+}
+
+/// The same where a byte is not enough to tell machines apart.
+pub(crate) fn hello_of(machine: u16, name: &str) -> Hello {
+    let id: [u8; 16] = std::array::from_fn(|n| machine.to_be_bytes()[n % 2]);
     Hello {
         protocol: wire::PROTOCOL,
-        machine: MachineId([machine; 16]),
-        session: SessionId([machine; 16]),
-        stream: StreamId([machine; 16]),
+        machine: MachineId(id),
+        session: SessionId(id),
+        stream: StreamId(id),
         facts: ServerFacts {
             name: name.into(),
             hostname: format!("host-{machine}"),
@@ -74,7 +83,15 @@ pub(crate) fn process(name: &str, pid: u32) -> Process {
 
 /// What the hub says to somebody with these keys, before any greeting.
 pub(crate) async fn knock(lab: &Lab, keys: &str) -> Result<Socket, (u16, String)> {
-    let mut request = format!("ws://{}{}", lab.address(), wire::PATH)
+    match knock_at(&lab.address(), keys).await {
+        Err((0, error)) => panic!("no upgrade and no answer: {error}"),
+        answered => answered,
+    }
+}
+
+/// The same where the hub may not be there: then the status is 0.
+pub(crate) async fn knock_at(address: &str, keys: &str) -> Result<Socket, (u16, String)> {
+    let mut request = format!("ws://{address}{}", wire::PATH)
         .into_client_request()
         .unwrap();
     request
@@ -89,7 +106,7 @@ pub(crate) async fn knock(lab: &Lab, keys: &str) -> Result<Socket, (u16, String)
                 .map(|b| String::from_utf8_lossy(b).into_owned());
             Err((response.status().as_u16(), body.unwrap_or_default()))
         }
-        Err(error) => panic!("no upgrade and no answer: {error}"),
+        Err(error) => Err((0, error.to_string())),
     }
 }
 
@@ -101,8 +118,8 @@ impl WireAgent {
             .unwrap()
     }
 
-    /// Says hello; an error is what the hub said instead of welcome.
-    pub(crate) async fn greet(socket: Socket, hello: Hello) -> Result<Self, HubMessage> {
+    /// Says hello; an error is what the hub said instead of welcome, if anything.
+    pub(crate) async fn greet(socket: Socket, hello: Hello) -> Result<Self, Option<HubMessage>> {
         let mut agent = Self {
             socket,
             view: View {
@@ -111,9 +128,11 @@ impl WireAgent {
             },
             welcome: Welcome::default(),
         };
-        agent.say(&AgentMessage::Hello(hello)).await;
-        match agent.hear().await.expect("an answer to hello") {
-            HubMessage::Welcome(welcome) => {
+        if !agent.try_say(&AgentMessage::Hello(hello)).await {
+            return Err(None);
+        }
+        match agent.hear().await {
+            Some(HubMessage::Welcome(welcome)) => {
                 agent.welcome = welcome;
                 Ok(agent)
             }
@@ -122,10 +141,13 @@ impl WireAgent {
     }
 
     pub(crate) async fn say(&mut self, message: &AgentMessage) {
-        self.socket
-            .send(Message::Binary(message.to_frame().unwrap().into()))
-            .await
-            .unwrap();
+        assert!(self.try_say(message).await, "the socket takes what is said");
+    }
+
+    /// False when the link is gone.
+    pub(crate) async fn try_say(&mut self, message: &AgentMessage) -> bool {
+        let frame = message.to_frame().unwrap();
+        self.socket.send(Message::Binary(frame.into())).await.is_ok()
     }
 
     /// The next message but pings; `None` when the socket ended.
@@ -140,6 +162,12 @@ impl WireAgent {
                 _ => {}
             }
         }
+    }
+
+    /// Waits, for as long as the link lasts.
+    pub(crate) async fn until_it_ends(&mut self) {
+        use futures_util::StreamExt;
+        while let Some(Ok(_)) = self.socket.next().await {}
     }
 
     pub(crate) async fn snapshot(&mut self, processes: &[(u32, Process)]) {
@@ -161,12 +189,17 @@ impl WireAgent {
     }
 
     pub(crate) async fn report(&mut self, seq: u64, body: ReportBody) {
-        self.say(&AgentMessage::Report(Report {
+        assert!(self.try_report(seq, body).await, "the socket takes a report");
+    }
+
+    /// False when the link is gone.
+    pub(crate) async fn try_report(&mut self, seq: u64, body: ReportBody) -> bool {
+        let report = Report {
             seq,
             dropped: 0,
             body,
-        }))
-        .await;
+        };
+        self.try_say(&AgentMessage::Report(report)).await
     }
 
     /// Reports values of the metric `cpu` of app 0, and waits for their acknowledgement.
@@ -191,11 +224,19 @@ impl WireAgent {
     }
 
     pub(crate) async fn acknowledged(&mut self, seq: u64) {
+        assert!(
+            self.try_acknowledged(seq).await,
+            "the link ended before the acknowledgement of {seq}"
+        );
+    }
+
+    /// False when the link ended before.
+    pub(crate) async fn try_acknowledged(&mut self, seq: u64) -> bool {
         loop {
             match self.hear().await {
-                Some(HubMessage::Ack(ack)) if ack.seq >= seq => return,
+                Some(HubMessage::Ack(ack)) if ack.seq >= seq => return true,
                 Some(_) => {}
-                None => panic!("the link ended before the acknowledgement of {seq}"),
+                None => return false,
             }
         }
     }

@@ -21,7 +21,7 @@ async fn each_role_may_do_what_it_may_and_no_more() {
     let unknown = json!({ "email": "unknown@example.org" });
     let promote = json!({ "email": "unknown@example.org", "role": "admin" });
     // What is asked is refused for another reason to those who may: they get that far.
-    let rows: [(Method, &str, Value, Role, StatusCode); 9] = [
+    let rows: [(Method, &str, Value, Role, StatusCode); 10] = [
         (Method::GET, "", json!({}), Role::User, StatusCode::OK),
         (
             Method::GET,
@@ -58,6 +58,7 @@ async fn each_role_may_do_what_it_may_and_no_more() {
             Role::Admin,
             StatusCode::NOT_FOUND,
         ),
+        (Method::POST, "/secret", json!({}), Role::Owner, StatusCode::OK),
         (
             Method::POST,
             "/remove_user",

@@ -11,6 +11,7 @@ mod push;
 mod reports;
 mod reverse;
 mod session;
+mod skew;
 
 pub use push::Pushes;
 pub use reverse::Reverses;

@@ -20,8 +20,9 @@ use super::commands::{Finished, Pending};
 use super::convert::{Mirror, incarnation};
 use super::reports::Reports;
 use super::reverse::{Commands, Reverses};
+use super::skew::Skew;
 use super::{Order, Visitor, Way};
-use crate::intake::notices;
+use crate::intake::{keys, notices};
 use crate::live::absence::{Departure, Life};
 use crate::live::bucket::Bucket;
 use crate::live::identity::Newcomer;
@@ -29,7 +30,7 @@ use crate::live::link::{ActionError, Command, Reverse};
 use crate::live::logs::{Interest, LogBatch, LogLine};
 use crate::live::model::{AgentKind, Millis, cut};
 use crate::live::server::MAX_NAME;
-use crate::live::{BucketHandle, Caller, Closed, HubEvent, Link, Received};
+use crate::live::{BucketHandle, Caller, Closed, HubEvent, KeysInUse, Link, Received};
 use crate::state::AppState;
 
 /// An agent that was let in says hello within this time.
@@ -276,11 +277,6 @@ fn linked_at(state: &AppState, hello: &Hello) -> Millis {
     state.now_ms().saturating_sub(age)
 }
 
-fn skew(state: &AppState, hello: &Hello) -> Millis {
-    let theirs = Millis::try_from(hello.now).unwrap_or(Millis::MAX);
-    state.now_ms().saturating_sub(theirs)
-}
-
 fn hidden() -> Ending {
     let message = "this server was deleted in the dashboard; `link` it again to bring it back";
     Ending::Refused(RefuseCode::Hidden, message.to_owned())
@@ -353,7 +349,9 @@ async fn converse(
     let mut session = Session {
         state,
         mirror: Mirror::new(&hello, visitor.address.clone(), state.now_ms()),
+        skew: Skew::of(hello.now, state.now_ms()),
         name: name(&hello).into(),
+        keys: link.bucket().keys_of(&visitor.bucket),
         public_key: visitor.bucket.public_id,
         reports: Reports::new(state.clone(), bucket, server, stream_name, stored),
         pending: Pending::default(),
@@ -362,9 +360,12 @@ async fn converse(
         reverse: None,
         interest: link.tap().interest(),
         resend_asked: false,
-        skew: skew(state, &hello),
         link,
     };
+    if session.skew.is_off() {
+        let theirs = hello.now;
+        tracing::warn!(%bucket, %server, name = &*session.name, theirs, "the clock of a server is off: what it dates is dated by the hub's");
+    }
     session.link.tap().take_over(session.link.id());
     let ending = session.run(&mut commands, &mut reverses, sink, stream).await;
     if let Some(why) = ending.failure() {
@@ -387,7 +388,9 @@ struct Session<'a> {
     state: &'a AppState,
     link: Link,
     mirror: Mirror,
+    skew: Skew,
     name: Arc<str>,
+    keys: KeysInUse,
     public_key: String,
     reports: Reports,
     pending: Pending,
@@ -398,8 +401,6 @@ struct Session<'a> {
     reverse: Option<Commands>,
     interest: watch::Receiver<Interest>,
     resend_asked: bool,
-    /// The hub's clock less the agent's, milliseconds.
-    skew: Millis,
 }
 
 impl Session<'_> {
@@ -462,6 +463,7 @@ impl Session<'_> {
                 _ = ping.tick() => {
                     if heard.elapsed() > SILENCE { Err(Ending::Silent) } else { Ok(vec![HubMessage::Ping(Ping { token: 0 })]) }
                 }
+                () = self.keys.replaced() => Err(Ending::Refused(RefuseCode::BadKeys, keys::REPLACED.to_owned())),
                 () = &mut stopping => Err(Ending::Stopping),
             };
             let messages = match step {
@@ -506,8 +508,9 @@ impl Session<'_> {
     }
 
     /// Takes one message; what is to be answered.
-    async fn take(&mut self, message: AgentMessage) -> Result<Vec<HubMessage>, Ending> {
+    async fn take(&mut self, mut message: AgentMessage) -> Result<Vec<HubMessage>, Ending> {
         let nothing = Ok(Vec::new());
+        self.skew.correct(&mut message, self.state.now_ms());
         match message {
             AgentMessage::Hello(_) => Err(violation("a second hello")),
             AgentMessage::Reverse(_) => Err(violation("commands are asked for where data is brought")),
@@ -535,7 +538,9 @@ impl Session<'_> {
                 Err(violation("a report with too many values"))
             }
             AgentMessage::Report(report) => {
-                let past = self.reports.of_the_past(&report, self.state.now_ms() - self.skew);
+                let past = self
+                    .reports
+                    .of_the_past(&report, self.state.now_ms() - self.skew.left());
                 let link = &self.link;
                 let news = self
                     .reports
@@ -552,7 +557,8 @@ impl Session<'_> {
                     self.publish(&one.told.channel, one.told.pm_id, one.told.at, one.told.payload);
                 }
                 if let Some((first, last, count)) = past {
-                    let (first, last) = (first.saturating_add(self.skew), last.saturating_add(self.skew));
+                    let left = self.skew.left();
+                    let (first, last) = (first.saturating_add(left), last.saturating_add(left));
                     let filled = self.link.filled(first, last, count).await;
                     filled.map_err(|Closed| unavailable())?;
                 }

@@ -12,38 +12,62 @@ use crate::live::model::Millis;
 /// More than any message waits on its way, ms: a silent link ends long before.
 const TOLERANCE: Millis = 300_000;
 
-/// How far a host's clock is behind the hub's, ms; zero within [`TOLERANCE`].
+/// How far a host's clock is behind the hub's, ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Skew(Millis);
+pub(super) struct Skew {
+    /// By so much everything is moved; zero within [`TOLERANCE`].
+    moved: Millis,
+    /// What is left of it then.
+    left: Millis,
+}
 
 impl Skew {
     /// The host says that it is `at`.
     pub(super) fn of(at: u64, now: Millis) -> Self {
         let difference = now.saturating_sub(Millis::try_from(at).unwrap_or(Millis::MAX));
-        Self(if difference.abs() > TOLERANCE {
-            difference
+        if difference.abs() > TOLERANCE {
+            Self {
+                moved: difference,
+                left: 0,
+            }
         } else {
-            0
-        })
+            Self {
+                moved: 0,
+                left: difference,
+            }
+        }
     }
 
     /// Whether the host's times must be moved.
     pub(super) fn is_off(self) -> bool {
-        self.0 != 0
+        self.moved != 0
+    }
+
+    /// The hub's clock less that by which the host's messages are dated once they are corrected.
+    pub(super) fn left(self) -> Millis {
+        self.left
+    }
+
+    /// Takes the host's clock anew. A small difference stays what it was: updates may have waited.
+    fn look(&mut self, at: u64, now: Millis) {
+        let fresh = Self::of(at, now);
+        if fresh.is_off() || self.is_off() {
+            *self = fresh;
+        }
     }
 
     /// Takes the host's clock from a live update, and moves whatever the message dates.
     pub(super) fn correct(&mut self, message: &mut AgentMessage, now: Millis) {
         match message {
             AgentMessage::Snapshot(snapshot) => {
-                *self = Self::of(snapshot.at, now);
+                self.look(snapshot.at, now);
                 for entry in &mut snapshot.processes {
                     self.shift(&mut entry.process.started_at);
                     self.shift(&mut entry.process.created_at);
                 }
             }
             AgentMessage::Delta(delta) => {
-                *self = Self::of(delta.at, now);
+                self.look(delta.at, now);
                 for entry in &mut delta.changed {
                     let times = [&mut entry.change.started_at, &mut entry.change.created_at];
                     times.into_iter().flatten().for_each(|time| self.shift(time));
@@ -52,7 +76,7 @@ impl Skew {
             AgentMessage::Report(report) => match &mut report.body {
                 ReportBody::Samples(samples) => samples.at.iter_mut().for_each(|at| self.shift(at)),
                 ReportBody::Events(events) => {
-                    events.list.iter_mut().for_each(|event| self.shift(&mut event.at))
+                    events.list.iter_mut().for_each(|event| self.shift(&mut event.at));
                 }
                 ReportBody::Exceptions(exceptions) => {
                     exceptions.list.iter_mut().for_each(|one| self.shift(&mut one.at));
@@ -67,7 +91,7 @@ impl Skew {
     /// Zero stays: it means "not told".
     fn shift(self, time: &mut u64) {
         if *time != 0 {
-            *time = time.saturating_add_signed(self.0);
+            *time = time.saturating_add_signed(self.moved);
         }
     }
 }

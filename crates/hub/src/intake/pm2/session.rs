@@ -21,14 +21,14 @@ use super::convert::{self, Beside, Known};
 use super::lines::Lines;
 use super::pending::{Pending, Situation};
 use super::recorder::Recorder;
-use crate::intake::notices;
+use crate::intake::{keys, notices};
 use crate::live::absence::{Departure, Life};
 use crate::live::identity::Newcomer;
 use crate::live::link::{ActionError, Command, Request};
 use crate::live::logs::{Interest, LogBatch, LogLine};
 use crate::live::model::{AgentKind, LinkId, Millis, Process, cut};
 use crate::live::server::{MAX_NAME, ProcessUpdate, Report};
-use crate::live::{BucketHandle, Caller, Closed, Hardware, HubEvent, Link, Received};
+use crate::live::{BucketHandle, Caller, Closed, Hardware, HubEvent, KeysInUse, Link, Received};
 use crate::state::AppState;
 use crate::store::telemetry::Event;
 
@@ -43,6 +43,9 @@ const MAX_EARLY: usize = 256;
 const MAX_EARLY_BYTES: usize = 64 * 1024;
 /// Largest payload of a stored event.
 const MAX_EVENT_DATA: usize = 256 * 1024;
+/// Events older than that, or so far ahead, were dated by a clock that is off, ms.
+const LONGEST_OUTAGE: Millis = 7 * 86_400_000;
+const CLOCK_TOLERANCE: Millis = 300_000;
 /// Exceptions remembered to know a repeat.
 const MAX_RECENT_EXCEPTIONS: usize = 32;
 /// Repeats of an exception carry the same time, within this.
@@ -112,6 +115,7 @@ pub(super) async fn serve(state: AppState, visitor: Visitor, socket: WebSocket) 
 struct Session<'a> {
     state: &'a AppState,
     bucket: BucketHandle,
+    keys: KeysInUse,
     beside: Beside,
     id: LinkId,
     name: Arc<str>,
@@ -140,9 +144,11 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn new(state: &'a AppState, visitor: Visitor) -> Self {
+        let bucket = state.live.bucket(visitor.bucket.id);
         Self {
             state,
-            bucket: state.live.bucket(visitor.bucket.id),
+            keys: bucket.keys_of(&visitor.bucket),
+            bucket,
             beside: Beside {
                 address: visitor.address,
                 pm2_version: visitor.pm2_version,
@@ -210,6 +216,7 @@ impl<'a> Session<'a> {
                         Ok(Vec::new())
                     }
                 }
+                () = self.keys.replaced() => Err(Ending::Violation(keys::REPLACED.to_owned())),
                 () = &mut stopping => Err(Ending::Stopping),
             };
             let frames = match step {
@@ -440,9 +447,13 @@ impl<'a> Session<'a> {
         }) {
             return Ok(());
         }
-        let at = incoming.at_ms().unwrap_or_else(|| self.state.now_ms());
+        let now = self.state.now_ms();
+        let at = incoming.at_ms().filter(|at| is_possible(*at, now)).unwrap_or(now);
         let channel = incoming.channel.clone();
         let mut payload = incoming.payload.clone();
+        if let Some(told) = payload.get_mut("at") {
+            *told = at.into();
+        }
         match Message::read(incoming) {
             Message::Event(event) => {
                 if let (Some(id), Some(status), Some(link)) = (pm_id, convert::hint(&event.event), &self.link)
@@ -651,6 +662,12 @@ impl<'a> Session<'a> {
             Vec::new()
         }
     }
+}
+
+/// Whether an event can have this time. These agents do not tell their clock; but what they keep through an outage is little,
+/// and nothing comes from the future.
+fn is_possible(at: Millis, now: Millis) -> bool {
+    (now - LONGEST_OUTAGE..=now + CLOCK_TOLERANCE).contains(&at)
 }
 
 /// The next command; never, while the socket speaks for nobody.

@@ -216,6 +216,23 @@ async fn members(catalog: &dyn Catalog) {
         Err(StoreError::NotFound(_))
     ));
 
+    let before = catalog.bucket(id).await.unwrap().unwrap();
+    let renewed = catalog
+        .set_bucket_secret(id, "anothersecret00".into())
+        .await
+        .unwrap();
+    assert_eq!(renewed.secret_id, "anothersecret00");
+    // Whoever changes something else with an older look at the bucket does not bring the old key back.
+    catalog.update_bucket(before.clone()).await.unwrap();
+    let after = catalog.bucket_by_public(before.public_id).await.unwrap().unwrap();
+    assert_eq!(after.secret_id, "anothersecret00");
+    assert!(matches!(
+        catalog
+            .set_bucket_secret(BucketId::from_bytes([9; 12]), "x".into())
+            .await,
+        Err(StoreError::NotFound(_))
+    ));
+
     let handed = catalog.transfer_bucket(id, dev.id).await.unwrap();
     assert_eq!(handed.owner, dev.id);
     assert_eq!(catalog.role(id, owner.id).await.unwrap(), Some(Role::Admin));

@@ -229,6 +229,16 @@ impl Buckets for SqliteCatalog {
         })
     }
 
+    fn set_bucket_secret(&self, id: BucketId, secret_id: String) -> Answer<'_, Bucket> {
+        self.db.write("replace a secret key", move |db| {
+            db.execute(
+                "UPDATE buckets SET secret_id = ?2 WHERE id = ?1",
+                [id.to_string(), secret_id],
+            )?;
+            existing(db, id)
+        })
+    }
+
     fn transfer_bucket(&self, bucket: BucketId, to: UserId) -> Answer<'_, Bucket> {
         self.db.write("hand the bucket over", move |db| {
             let before = existing(db, bucket)?;
