@@ -14,6 +14,8 @@ export interface ShownProcess {
   cpu: number | null;
   memory: number | null;
   over_plan: boolean;
+  module: boolean;
+  versioning: { revision: string; branch: string } | null;
 }
 
 /** A server as our own routes show it, as far as the tests look at it. */
@@ -29,6 +31,7 @@ export interface Shown {
   versions: { pm2: string; node: string; agent: string };
   reverse: boolean;
   reverse_disabled: boolean;
+  allowed: string[] | null;
   last_seen: number;
   clock_ahead: number | null;
   failure: { at: number; text: string } | null;
@@ -74,6 +77,11 @@ export class Bucket {
   /** A REST call below the bucket's path. */
   api(method: string, rest: string, body?: unknown) {
     return this.hub.api(method, `/api/bucket/${this.id}${rest}`, body);
+  }
+
+  /** Has something done on a server; everything that was told of it, the end last. */
+  act(server: Shown, body: Record<string, unknown>) {
+    return this.hub.follow(`/api/bucket/${this.id}/servers/${server.id}/actions`, body);
   }
 
   /** Asks somebody in who has no account yet, and lets them make one. */

@@ -133,6 +133,23 @@ export class Hub {
     return { status: reply.status, body: text ? JSON.parse(text) : null };
   }
 
+  /** A REST call as the owner whose answer comes bit by bit; all its events, once it has ended. */
+  // biome-ignore lint/suspicious/noExplicitAny: events are looked at by name
+  async follow(route: string, body: unknown): Promise<any[]> {
+    if (!this.token) await this.login();
+    const reply = await fetch(`${this.facts.url}${route}`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        'content-type': 'application/json',
+        accept: 'text/event-stream',
+      },
+      body: JSON.stringify(body),
+    });
+    if (reply.status !== 200) throw new Error(`${route}: ${reply.status} ${await reply.text()}`);
+    return [...(await reply.text()).matchAll(/^data: (.*)$/gm)].map(([, text]) => JSON.parse(String(text)));
+  }
+
   /** The one bucket's status snapshot, as `data.status.retrieve` gives it. */
   // biome-ignore lint/suspicious/noExplicitAny: the API's own shape
   async status(): Promise<any[]> {

@@ -50,13 +50,14 @@ export class Narrow {
         socket.pipe(through).pipe(socket);
       });
       narrow.keep(through);
-      for (const one of [socket, through]) one.on('error', () => one.destroy());
     });
     return narrow;
   }
 
   private keep(socket: Duplex) {
     this.open.add(socket);
+    // Whoever is refused may leave in the middle of it.
+    socket.on('error', () => socket.destroy());
     socket.on('close', () => this.open.delete(socket));
   }
 

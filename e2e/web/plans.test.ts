@@ -1,4 +1,5 @@
 // What a plan watches, as a person sees it: S4, S10, S15, S19 and S21 of the product's list in the browser.
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Browser, Locator } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
@@ -67,4 +68,45 @@ test('S4 S10 S15 S17 S19 S21: counts and the plan in the head and in the rows', 
   await pm.ok('delete', 'web');
   await says(row('late'), /online/);
   await says(usage, /^1\s*\/\s*4 proc/);
+});
+
+test('the use of the plan is a table: what counts, what is over, what is free', async ({
+  manager,
+  dashboard,
+}) => {
+  const bucket = await Bucket.make(hub, { plan: 'pro_4' });
+  const pm = manager(ours.program);
+  const app = path.join(apps, 'loop.py');
+  await pm.ok('start', app, '--name', 'first');
+  await bucket.link(pm, 'box');
+  await bucket.server('box', (server) => server.processes.length === 1);
+  const config = path.join(pm.dir, 'more.json');
+  const more = { name: 'many', script: app, instances: 4, exec_mode: 'fork' };
+  writeFileSync(config, JSON.stringify({ apps: [more, { name: 'pm2-logrotate', script: app }] }));
+  await pm.ok('start', config);
+  await bucket.server('box', (server) => server.processes.length === 6);
+
+  const { body } = await bucket.api('GET', '/plan');
+  expect(body).toMatchObject({ plan: 'pro_4', limit: 4, used: 5, over_plan: 1, free: 1 });
+  const { page } = dashboard;
+  await page.reload();
+  await page.goto(bucket.page('/settings/plan'));
+  const cells = async (name: string) =>
+    (await page.locator(`tr[data-app="${name}"] td.num`).allTextContents()).join(' ');
+  await says(page.locator('[data-test="plan-total"]'), /5 of 4/);
+  expect(await cells('first')).toBe('1 1 0 0');
+  expect(await cells('many')).toBe('4 3 1 0');
+  expect(await cells('pm2-logrotate')).toBe('0 0 0 1');
+  await page.locator('tr[data-app="many"]').getByRole('button').click();
+  expect(await page.getByText('counts, over the plan').count()).toBe(1);
+  await dashboard.shot('plan-use');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await dashboard.shot('plan-use-light');
+  await page.setViewportSize({ width: 375, height: 740 });
+  await dashboard.shot('plan-use-phone');
+
+  // What frees a place is seen at once.
+  await pm.ok('delete', 'first');
+  await says(page.locator('[data-test="plan-total"]'), /4 of 4/);
+  await until('nothing is over the plan', async () => (await cells('many')) === '4 4 0 0');
 });

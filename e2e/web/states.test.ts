@@ -1,4 +1,5 @@
 // Servers with something to say, as a person sees them: S41, S54, S58, S59, S61 and S62 of the product's list in the browser.
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Browser, Locator } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
@@ -190,6 +191,7 @@ test('S45: controls that the agent of a server does not take are disabled, and s
   for (const agent of [ours, ...pm2Agents.slice(0, 1)]) {
     const pm = manager(agent.program);
     await pm.ok('start', path.join(apps, 'prints.js'), '--name', `app-of-${agent.short}`);
+    if (agent.ours) writeFileSync(path.join(pm.home, 'policy.toml'), 'allow = ["restart", "stop", "delete"]');
     await bucket.link(pm, agent.short);
     await bucket.server(agent.short, (server) => server.processes.length === 1);
   }

@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { Buckets } from './pages/buckets';
 import { ConnectDrawer, connectOpen } from './pages/connect';
+import { plan } from './pages/run-plan';
 import { go, type Route, route, to } from './router';
 import { signOut, user } from './session';
 import { bucket, bucketId, buckets, bucketsError, counted, loadBuckets } from './store/buckets';
@@ -19,6 +20,7 @@ const Overview = lazy(() => import('./pages/overview/overview').then((m) => m.Ov
 const AppPage = lazy(() => import('./pages/app/app-page').then((m) => m.AppPage));
 const LogsPage = lazy(() => import('./pages/logs/logs-page').then((m) => m.LogsPage));
 const SettingsPage = lazy(() => import('./pages/settings/settings-page').then((m) => m.SettingsPage));
+const RunDialog = lazy(() => import('./pages/run-dialog').then((m) => m.RunDialog));
 const Help = lazy(() => import('./pages/help').then((m) => m.Help));
 
 const RAIL_KEY = 'pilothouse.rail';
@@ -330,6 +332,7 @@ export function Shell() {
         <Page />
       </main>
       {connectOpen.value && bucket.value ? <ConnectDrawer bucket={bucket.value} /> : null}
+      {plan.value ? <RunDialog /> : null}
       {helpOpen.value ? <Help /> : null}
     </div>
   );

@@ -2,15 +2,18 @@
 //!
 //! ```toml
 //! # $PM2_HOME/policy.toml
-//! allow = ["restart", "reload", "logs", "custom"]
+//! allow = ["restart", "reload", "logs", "custom", "pull", "install"]
 //! # only these actions of apps; leave out for all of them
 //! custom = ["clear cache"]
+//! # only these modules, for `install` and `uninstall`; leave out for all of them
+//! modules = ["pm2-logrotate"]
 //! ```
 //!
-//! Without the file the defaults hold. A file that cannot be understood allows nothing: a typing error must not open
-//! what its author meant to close.
+//! Without the file the defaults hold: what can be undone from the dashboard is allowed. What brings other code onto the host (`pull`,
+//! `backward`, `forward`, `install`) or takes something away (`delete`, `uninstall`) is not. A file that cannot be understood allows
+//! nothing: a typing error must not open what its author meant to close.
 
-use crate::identity;
+use crate::{identity, redact};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -38,6 +41,7 @@ pub const DEFAULT_ALLOW: &[Verb] = &[
 struct File {
     allow: Option<Vec<String>>,
     custom: Option<Vec<String>>,
+    modules: Option<Vec<String>>,
 }
 
 /// What the host allows.
@@ -45,6 +49,7 @@ struct File {
 pub struct Policy {
     allow: Vec<Verb>,
     custom: Option<Vec<String>>,
+    modules: Option<Vec<String>>,
     /// Why nothing is allowed, if the file is not understood.
     broken: Option<String>,
 }
@@ -54,6 +59,7 @@ impl Default for Policy {
         Self {
             allow: DEFAULT_ALLOW.to_vec(),
             custom: None,
+            modules: None,
             broken: None,
         }
     }
@@ -82,6 +88,7 @@ impl Policy {
         Self {
             allow,
             custom: file.custom,
+            modules: file.modules,
             broken: None,
         }
     }
@@ -90,6 +97,7 @@ impl Policy {
         Self {
             allow: Vec::new(),
             custom: None,
+            modules: None,
             broken: Some(why),
         }
     }
@@ -115,11 +123,20 @@ impl Policy {
             });
         }
         self.check_verb(verb)?;
-        match (action, &self.custom) {
-            (Action::Custom(custom), Some(names)) if !names.contains(&custom.name) => Err(denied(format!(
-                "action `{}` is not allowed on this host: add it to `custom` in {FILE} there",
-                custom.name
-            ))),
+        let (what, name, list, names) = match action {
+            Action::Custom(custom) => ("action", custom.name.as_str(), "custom", &self.custom),
+            Action::Install(module) | Action::Uninstall(module) => {
+                ("module", module.without_version(), "modules", &self.modules)
+            }
+            _ => return Ok(()),
+        };
+        match names {
+            Some(names) if !names.iter().any(|known| known == name) => {
+                let name = redact::clip(name, 64);
+                Err(denied(format!(
+                    "{what} `{name}` is not allowed on this host: add it to `{list}` in {FILE} there"
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -230,7 +247,10 @@ mod tests {
         for action in [
             Action::Delete(app()),
             Action::Pull(app()),
-            Action::Install(module),
+            Action::Backward(app()),
+            Action::Forward(app()),
+            Action::Install(module.clone()),
+            Action::Uninstall(module),
         ] {
             let refusal = policy.check(&action).unwrap_err();
             assert_eq!(refusal.code, ActionErrorCode::Denied);
@@ -254,6 +274,19 @@ mod tests {
         assert_eq!(policy.check(&custom("clear cache")), Ok(()));
         assert!(policy.check(&custom("km:heapdump")).is_err());
         assert!(policy.check_verb(Verb::Logs).is_err());
+    }
+
+    #[test]
+    fn a_list_of_modules_narrows_what_may_be_installed() {
+        let policy = Policy::parse("allow = [\"install\"]\nmodules = [\"pm2-logrotate\", \"owner/mod\"]");
+        let install = |name: &str| policy.check(&Action::Install(Module { name: name.into() }));
+        for name in ["pm2-logrotate", "pm2-logrotate@3.0.0", "owner/mod#main"] {
+            assert_eq!(install(name), Ok(()), "{name}");
+        }
+        for name in ["pm2-logrotat", "evil", "evil@pm2-logrotate", "owner/other"] {
+            let refusal = install(name).unwrap_err();
+            assert!(refusal.message.contains("`modules`"), "{}", refusal.message);
+        }
     }
 
     #[test]

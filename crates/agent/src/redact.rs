@@ -110,6 +110,28 @@ fn without_password(word: &str) -> Option<String> {
     Some(format!("{scheme}://{name}:{HIDDEN}@{host}"))
 }
 
+/// Any text: who and with which password, in each address in it. `git@`, which is nobody's secret, stays.
+pub fn addresses(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        clean.push_str(before);
+        let host_ends = after
+            .find(|c: char| c == '/' || c == '"' || c == '\'' || c.is_whitespace())
+            .unwrap_or(after.len());
+        rest = match after[..host_ends].rfind('@') {
+            Some(user_ends) if &after[..user_ends] != "git" => {
+                clean.push_str(HIDDEN);
+                &after[user_ends..]
+            }
+            _ => after,
+        };
+    }
+    clean.push_str(rest);
+    clean
+}
+
 /// The text, cut at a character so that at most `max` bytes stay.
 pub fn clip(text: &str, max: usize) -> &str {
     if text.len() <= max {
@@ -139,6 +161,23 @@ mod tests {
             clean,
             "node app.js --port 80 --api-token [redacted] --password=[redacted] -v --db postgres://u:[redacted]@h/d --secret --other"
         );
+    }
+
+    #[test]
+    fn addresses_lose_who_they_are_for() {
+        for (text, clean) in [
+            ("no address", "no address"),
+            ("https://h/a@b", "https://h/a@b"),
+            ("git+ssh://git@h/r.git", "git+ssh://git@h/r.git"),
+            (
+                "fatal: 'https://tok@h/r.git/': no",
+                "fatal: 'https://[redacted]@h/r.git/': no",
+            ),
+            ("a://u:p@h b://v:q@é c", "a://[redacted]@h b://[redacted]@é c"),
+            ("://@", "://[redacted]@"),
+        ] {
+            assert_eq!(addresses(text), clean);
+        }
     }
 
     #[test]

@@ -125,7 +125,17 @@ impl Daemon {
             Action::Scale(scale) => self.scale(scale, waiting(None))?,
             Action::Custom(custom) => self.call_custom(call, custom)?,
             Action::Ping => self.agent.reply(call.id, Ok("\"pong\"".into())),
-            Action::Pull(_) | Action::Install(_) | Action::Uninstall(_) | Action::Unknown(_) => {
+            Action::Pull(target) | Action::Backward(target) | Action::Forward(target) => {
+                let app = self.word_for(target)?;
+                self.begin_chore(call, what, [call.action.verb().as_str().into(), app])?;
+            }
+            Action::Install(module) => {
+                self.begin_chore(call, what, ["install".into(), module.name.clone()])?;
+            }
+            Action::Uninstall(module) => {
+                self.begin_chore(call, what, ["uninstall".into(), module.name.clone()])?;
+            }
+            Action::Unknown(_) => {
                 return Err(error(
                     ActionErrorCode::Unsupported,
                     "this release does not know how to do that",
@@ -157,6 +167,31 @@ impl Daemon {
             ));
         }
         Ok(ids)
+    }
+
+    /// How the command line calls what is meant: by its name, or one process by its number.
+    fn word_for(&self, target: &Target) -> Result<String, ActionError> {
+        let ids = self.targets(target)?;
+        let unclear = |name: &str| {
+            let name = one_line(name);
+            error(
+                ActionErrorCode::Invalid,
+                format!("`{name}` means something else on the command line: give the app another name"),
+            )
+        };
+        let names: Vec<&str> = self.apps.values().map(|app| app.env.name()).collect();
+        match (target, ids.as_slice()) {
+            (Target::App(name), _) if is_plain_name(name) => Ok(name.clone()),
+            (Target::App(name), []) => Err(unclear(name)),
+            // An app may be called like the number of another.
+            (_, [id, ..]) if names.contains(&id.0.to_string().as_str()) => Err(unclear(&id.0.to_string())),
+            (Target::App(name), [_, _, ..]) => Err(unclear(name)),
+            (_, [id, ..]) => Ok(id.0.to_string()),
+            (_, []) => Err(error(
+                ActionErrorCode::NotFound,
+                "there is no such process or app",
+            )),
+        }
     }
 
     fn restart_all(&mut self, ids: &[ProcId], reload: bool, waiting: Waiting) {
@@ -262,7 +297,17 @@ impl Daemon {
     }
 }
 
-fn error(code: ActionErrorCode, message: impl Into<String>) -> ActionError {
+/// Whether a name of an app stands for nothing but that app on the command line: no option, number, pattern, file or `all`.
+fn is_plain_name(name: &str) -> bool {
+    name != "all"
+        && name.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '@')
+        && !name.chars().any(char::is_control)
+        && ![".json", ".js", ".cjs", ".mjs", ".yml", ".yaml", ".toml"]
+            .iter()
+            .any(|ending| name.ends_with(ending))
+}
+
+pub(crate) fn error(code: ActionErrorCode, message: impl Into<String>) -> ActionError {
     ActionError {
         code,
         message: message.into(),
@@ -283,6 +328,8 @@ fn describe(action: &Action) -> String {
         Action::Reset(target) => on("reset", target),
         Action::Delete(target) => on("delete", target),
         Action::Pull(target) => on("pull", target),
+        Action::Backward(target) => on("backward", target),
+        Action::Forward(target) => on("forward", target),
         Action::Scale(scale) => {
             let sign = if scale.relative && scale.number >= 0 {
                 "+"

@@ -170,6 +170,11 @@ impl AgentHost {
         }
     }
 
+    /// To answer a request from a task, though another agent may run by then.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        self.running.as_ref().map(|running| running.handle.clone())
+    }
+
     /// Remember a call until the app answers. The oldest is given up if there are too many.
     pub(crate) fn expect_answer(&mut self, call: Call) {
         if let Some(running) = &mut self.running {
@@ -333,14 +338,14 @@ impl AgentHost {
         let Some(call) = found.and_then(|at| running.calls.remove(at)) else {
             return;
         };
-        let output = data.get("data").map(Value::to_string).unwrap_or_default();
+        let output = data.get("data");
         let reply = if topic.ends_with("error") {
             Err(agent::ActionError {
                 code: agent::ActionErrorCode::Failed,
-                message: output,
+                message: output.map(text_of).unwrap_or_default(),
             })
         } else {
-            Ok(output)
+            Ok(output.map(Value::to_string).unwrap_or_default())
         };
         running.handle.reply(call.request, reply);
     }

@@ -178,6 +178,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         ending: None,
         replacing: None,
         looks: crate::health::room(),
+        chores: std::sync::Arc::new(tokio::sync::Semaphore::new(crate::chores::AT_ONCE)),
     };
     let stored = std::fs::read_to_string(&daemon.home.module_conf_file).unwrap_or_default();
     daemon.take_log_rules(&stored);

@@ -80,6 +80,13 @@ pub(crate) enum Event {
     },
     /// The agent has ended, so the daemon may too.
     AgentSaidGoodBye,
+    /// A verb of the command line that the hub asked for has ended; the agent that brought it is told already.
+    ChoreEnded {
+        /// Which one, for the log.
+        what: String,
+        /// `Err`: what was wrong.
+        outcome: Result<(), String>,
+    },
     /// The Node that runs a process has said its version.
     NodeVersion {
         /// Which process.

@@ -19,6 +19,7 @@ mod boot;
 mod bus;
 mod child_channel;
 mod child_news;
+mod chores;
 mod clock;
 mod cluster;
 mod crashes;

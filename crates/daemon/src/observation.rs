@@ -1,7 +1,9 @@
 //! From an entry to what the hub is told of a process. Pure. The environment of an app never goes along.
 
-use agent::ProcessObservation;
-use agent::telemetry::{ActionKind, AppAction, ExecMode, Metric, Process, ProcessStatus, Value as Figure};
+use agent::telemetry::{
+    ActionKind, AppAction, ExecMode, Metric, Process, ProcessStatus, Value as Figure, Versioning,
+};
+use agent::{ProcessObservation, redact};
 use pm2::env::{ActionReport, MetricReport, Monit, Pm2Env};
 use serde_json::Value;
 
@@ -33,9 +35,32 @@ pub(crate) fn of(env: &Pm2Env, pid: u32, monit: Monit) -> Option<ProcessObservat
         actions: env.actions().map(action).collect(),
         metrics: env.metrics().map(|m| (m.name.to_owned(), metric(&m))).collect(),
         module: env.is_module(),
-        ..Process::default()
+        versioning: env
+            .get("versioning")
+            .map(|facts| versioning(&facts))
+            .unwrap_or_default(),
     };
     Some(ProcessObservation { pm_id, process })
+}
+
+fn versioning(facts: &Value) -> Versioning {
+    let text = |key: &str| facts.get(key).and_then(Value::as_str).unwrap_or_default();
+    let flag = |key: &str| facts.get(key).and_then(Value::as_bool).unwrap_or_default();
+    Versioning {
+        kind: text("type").to_owned(),
+        // Some keep a password in the address of their remote.
+        url: redact::addresses(text("url")),
+        revision: text("revision").to_owned(),
+        comment: redact::clip(text("comment"), 500).to_owned(),
+        branch: text("branch").to_owned(),
+        remote: text("remote").to_owned(),
+        unstaged: flag("unstaged"),
+        ahead: flag("ahead"),
+        updated_at: text("update_time")
+            .parse::<jiff::Timestamp>()
+            .map_or(0, |at| u64::try_from(at.as_millisecond()).unwrap_or(0)),
+        repo_path: text("repo_path").to_owned(),
+    }
 }
 
 fn action(told: ActionReport<'_>) -> AppAction {
@@ -91,6 +116,8 @@ mod tests {
                 "SECRET": "s3cret", "NODE_ENV": "production",
                 "axm_monitor": { "Heap": { "value": "12.5", "unit": "MiB", "type": "t", "historic": false }, "n": 4 },
                 "axm_actions": [{ "action_name": "km:x", "arity": 2 }, { "no": 1 }],
+                "versioning": { "type": "git", "url": "https://me:s3cret@h/r.git", "revision": "51c94ac", "branch": "main",
+                    "unstaged": true, "remote": null },
             })),
             9,
             monit,
@@ -104,6 +131,9 @@ mod tests {
         assert_eq!(seen.process.metrics["n"].value, Figure::Number(4.0));
         assert_eq!(seen.process.actions.len(), 1);
         assert_eq!(seen.process.actions[0].kind, ActionKind::Internal);
+        let versioning = &seen.process.versioning;
+        assert_eq!((versioning.branch.as_str(), versioning.unstaged), ("main", true));
+        assert_eq!(versioning.url, "https://[redacted]@h/r.git");
         assert!(!format!("{seen:?}").contains("s3cret"));
         assert_eq!(
             of(&env(json!({ "pm_id": 1, "_km_monitored": false })), 1, monit),

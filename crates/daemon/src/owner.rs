@@ -98,6 +98,8 @@ pub(crate) struct Daemon {
     pub(crate) replacing: Option<Replacing>,
     /// Room for looks at the health of processes.
     pub(crate) looks: Arc<Semaphore>,
+    /// Room for verbs of the command line that the hub asks for.
+    pub(crate) chores: Arc<Semaphore>,
 }
 
 /// What follows when all commands of a job are answered.
@@ -184,6 +186,10 @@ impl Daemon {
                     ending.agent_has_gone();
                 }
             }
+            Event::ChoreEnded { what, outcome } => match outcome {
+                Ok(()) => self.say(Level::Log, &format!("{what}: done")),
+                Err(why) => self.say(Level::Error, &format!("{what}: {why}")),
+            },
             Event::NodeVersion {
                 id,
                 incarnation,

@@ -32,6 +32,10 @@ open_enum! {
         11 Logs = "logs",
         /// Answer, nothing else.
         12 Ping = "ping",
+        /// One revision back, and reload.
+        13 Backward = "backward",
+        /// One revision on, and reload.
+        14 Forward = "forward",
     }
 }
 
@@ -87,11 +91,11 @@ pub struct Custom {
     pub uuid: String,
 }
 
-/// A module by its name.
+/// A module by its name; [`Module::refusal`] says what may stand here.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Module {
-    /// Name as the package registry knows it, perhaps with a version.
+    /// Name as the package registry knows it, perhaps with a version, or where its package or repository is.
     #[n(0)]
     pub name: String,
 }
@@ -128,6 +132,10 @@ pub enum Action {
     Uninstall(Module),
     /// See [`Verb::Ping`].
     Ping,
+    /// See [`Verb::Backward`].
+    Backward(Target),
+    /// See [`Verb::Forward`].
+    Forward(Target),
     /// An action of a newer hub, by its number; its parameters were skipped.
     Unknown(u32),
 }
@@ -215,3 +223,4 @@ pub struct ActionResult {
 }
 
 mod codec_impl;
+mod module_name;

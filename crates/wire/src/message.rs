@@ -44,6 +44,8 @@ open_sum! {
         11 LogsEnded(LogsEnded),
         /// First message on a connection that is for commands alone.
         12 Reverse(Reverse),
+        /// The host's policy has changed.
+        13 Allowed(Allowed),
     }
 }
 
@@ -108,6 +110,15 @@ pub struct Hello {
     /// shown again when this is later than its hiding.
     #[cbor(n(9), skip_if = "is_default")]
     pub linked_at: u64,
+}
+
+/// What the host's policy allows from now on; it takes the place of what the [`Hello`] said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Allowed {
+    /// The verbs.
+    #[cbor(n(0), skip_if = "is_default", decode_with = "codec::list::<_, _, 256>")]
+    pub verbs: Vec<crate::action::Verb>,
 }
 
 open_enum! {

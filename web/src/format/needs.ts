@@ -11,7 +11,15 @@ const SINCE = {
 } as const;
 
 /** What PM2's own agent takes no orders for, in whatever release: it did once, before 3.0. */
-const NEVER = { stop: 'stop', delete: 'delete' } as const;
+const NEVER = {
+  stop: 'stop',
+  delete: 'delete',
+  pull: 'pull',
+  backward: 'pull',
+  forward: 'pull',
+  install: 'modules',
+  uninstall: 'modules',
+} as const;
 
 export type Need = keyof typeof SINCE | keyof typeof NEVER;
 
@@ -20,10 +28,13 @@ interface Agent {
   readonly versions: { readonly pm2: string };
 }
 
+/** Whether this is something that PM2's own agent never does for the hub. */
+export const isNever = (verb: string): verb is keyof typeof NEVER => Object.hasOwn(NEVER, verb);
+
 /** Why a server cannot do something; '' when it can. A release that is not known is given a try. */
 export function lacks({ agent, versions }: Agent, need: Need): string {
   if (agent !== 'pm2') return '';
-  if (need in NEVER) return `PM2’s own agent takes no ${need} from here: Pilothouse’s does`;
+  if (isNever(need)) return `PM2’s own agent takes no ${NEVER[need]} from here: Pilothouse’s does`;
   const since = SINCE[need as keyof typeof SINCE];
   return older(versions.pm2, since)
     ? `needs PM2 ${since} on the server, which has ${versions.pm2}: npm install -g pm2 && pm2 update`

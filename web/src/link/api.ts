@@ -3,6 +3,8 @@
  * A 401 is answered by one refresh and one retry; if that fails the session is over and `onExpired` says so.
  */
 
+import { type Dict, events } from './events';
+
 /** `status` 0 means that no answer came. `message` is a sentence for people. */
 export class ApiError extends Error {
   readonly status: number;
@@ -40,8 +42,14 @@ function forget(): void {
   expiresAt = 0;
 }
 
-async function send(method: string, path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
-  const headers: Record<string, string> = { Accept: 'application/json' };
+async function send(
+  method: string,
+  path: string,
+  body: unknown,
+  signal?: AbortSignal,
+  accept = 'application/json',
+): Promise<Response> {
+  const headers: Record<string, string> = { Accept: accept };
   if (token !== '') headers.Authorization = `Bearer ${token}`;
   const init: RequestInit = { method, headers, credentials: 'same-origin', cache: 'no-store' };
   if (signal) init.signal = signal;
@@ -101,17 +109,47 @@ export async function logout(): Promise<void> {
   }
 }
 
-async function call(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
-  let response = await send(method, path, body, signal);
+async function request(
+  method: string,
+  path: string,
+  body?: unknown,
+  signal?: AbortSignal,
+  accept?: string,
+): Promise<Response> {
+  const response = await send(method, path, body, signal, accept);
   if (response.status === 401) {
     if (!(await refresh())) {
       forget();
       expired();
       throw new ApiError(401, 'Your session has ended. Sign in again.');
     }
-    response = await send(method, path, body, signal);
+    return send(method, path, body, signal, accept);
   }
-  return answerOf(response);
+  return response;
+}
+
+const call = async (method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> =>
+  answerOf(await request(method, path, body, signal));
+
+/** Sends a request whose answer is told bit by bit, as server-sent events that each hold a JSON object. */
+export async function follow(path: string, body: unknown, onEvent: (event: Dict) => void): Promise<void> {
+  const response = await request('POST', path, body, undefined, 'text/event-stream');
+  const reader = response.ok ? response.body?.getReader() : undefined;
+  if (!reader) {
+    await answerOf(response);
+    throw new ApiError(response.status, 'The hub gave no answer.');
+  }
+  const split = events();
+  const decoder = new TextDecoder();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      for (const event of split(decoder.decode(value, { stream: true }))) onEvent(event);
+    }
+  } catch {
+    throw new ApiError(0, 'The connection to the hub broke; what was asked for goes on.');
+  }
 }
 
 export const get = (path: string, signal?: AbortSignal): Promise<unknown> => call('GET', path, undefined, signal);

@@ -44,7 +44,17 @@ export interface Process {
   readonly version: string;
   readonly versioning: Versioning | null;
   readonly metrics: Readonly<Record<string, Metric>>;
-  readonly actions: readonly string[];
+  readonly actions: readonly AppAction[];
+  readonly module: boolean;
+}
+
+/** An action that an app offers. */
+export interface AppAction {
+  readonly name: string;
+  /** It tells what it does while it runs. */
+  readonly scoped: boolean;
+  /** It takes a parameter. */
+  readonly param: boolean;
 }
 
 export interface Versions {
@@ -93,6 +103,8 @@ export interface ServerFacts {
   readonly clock_ahead: number | null;
   /** What last went wrong between the server and the hub. */
   readonly failure: { readonly at: number; readonly text: string } | null;
+  /** What may be asked of the host; `null` when that is not known. */
+  readonly allowed: readonly string[] | null;
 }
 
 export interface Server extends ServerFacts {
@@ -211,11 +223,15 @@ function metrics(v: unknown): Record<string, Metric> {
   return out;
 }
 
-/** Actions arrive as plain names or as PM2's `{action_name}` records; internal ones are not for people. */
-export function actionNames(v: unknown): string[] {
+/** Actions arrive as plain names or as records, ours or PM2's `{action_name}`; internal ones are not for people. */
+export function actions(v: unknown): AppAction[] {
   return list(v)
-    .map((a) => (isDict(a) ? str(a.action_name ?? a.name) : str(a)))
-    .filter((name) => name !== '' && !name.startsWith('km:') && !name.startsWith('internal:'));
+    .map((a) => {
+      const d = isDict(a) ? a : { name: a };
+      const scoped = str(d.action_type ?? d.type) === 'scoped';
+      return { name: str(d.action_name ?? d.name), scoped, param: num(d.arity) >= 2 };
+    })
+    .filter(({ name }) => name !== '' && !name.startsWith('km:') && !name.startsWith('internal:'));
 }
 
 function versioning(v: unknown): Versioning | null {
@@ -245,7 +261,8 @@ const PROCESS_FIELDS: { readonly [K in Exclude<keyof Process, 'key'>]: (v: unkno
   version: str,
   versioning,
   metrics,
-  actions: actionNames,
+  actions,
+  module: (v) => v === true,
 };
 
 const SERVER_FIELDS: { readonly [K in Exclude<keyof ServerFacts, 'id'>]: (v: unknown) => ServerFacts[K] } = {
@@ -269,6 +286,7 @@ const SERVER_FIELDS: { readonly [K in Exclude<keyof ServerFacts, 'id'>]: (v: unk
   reverse_disabled: (v) => v === true,
   clock_ahead: numOrNull,
   failure: (v) => (isDict(v) && str(v.text) !== '' ? { at: num(v.at), text: str(v.text) } : null),
+  allowed: (v) => (Array.isArray(v) ? strings(v) : null),
 };
 
 function complete<T>(fields: { readonly [k: string]: (v: unknown) => unknown }, from: Dict): T {

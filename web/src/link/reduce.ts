@@ -53,6 +53,7 @@ const NO_FACTS: Omit<ServerFacts, 'id'> = {
   reverse_disabled: false,
   clock_ahead: null,
   failure: null,
+  allowed: null,
 };
 
 const NO_PROCESS: Omit<Process, 'key'> = {
@@ -75,6 +76,7 @@ const NO_PROCESS: Omit<Process, 'key'> = {
   versioning: null,
   metrics: {},
   actions: [],
+  module: false,
 };
 
 function patchServer(old: Server | undefined, patch: ServerPatch): Server {

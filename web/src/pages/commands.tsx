@@ -1,13 +1,16 @@
 /** What can be done to an app or a process, when it cannot and why, and what is asked before it is done. */
 
-import { lacks } from '../format/needs';
-import type { Process, Server } from '../link/protocol';
+import { isNever, lacks } from '../format/needs';
+import type { AppAction, Process, Server } from '../link/protocol';
 import { go, to } from '../router';
 import { run } from '../store/actions';
 import type { App } from '../store/apps';
 import { bucketId, may } from '../store/buckets';
 import { stale } from '../store/live';
+import type { Order } from '../store/runs';
 import { askNumber, confirm, type MenuEntry } from '../ui/overlay';
+import { moduleProblem } from './module-name';
+import { plan } from './run-plan';
 
 export interface Target {
   readonly server: Server;
@@ -27,6 +30,13 @@ export function obstacle(server: Server): string {
   return '';
 }
 
+/** Why this one thing cannot be asked of a server; '' when it can. */
+export function hindrance(server: Server, verb: string): string {
+  const because = obstacle(server) || (isNever(verb) ? lacks(server, verb) : '');
+  if (because !== '' || server.allowed === null || server.allowed.includes(verb)) return because;
+  return `the host does not allow it: add "${verb}" to "allow" in its policy.toml`;
+}
+
 function labelOf({ app, process }: Target): string {
   return process ? `${app.name} #${process.pm_id}` : app.name;
 }
@@ -43,17 +53,192 @@ export function command(target: Target, action: string, params?: Readonly<Record
   });
 }
 
-/** An action that the app itself offers. */
-export function own(target: Target, action: string): void {
-  void run({
-    bucket: bucketId.value,
-    server: target.server.id,
-    serverName: target.server.name,
-    action,
-    label: labelOf(target),
-    app: target.app.name,
-    custom: true,
-  });
+const whole = (target: Target, action: string): Order => ({
+  key: `${target.server.id}/${target.app.name}`,
+  label: `${target.server.name} / ${labelOf(target)}`,
+  server: target.server.id,
+  action,
+  ...(target.process ? { process: target.process.key } : { app: target.app.name }),
+});
+
+/** A parameter as it was typed: JSON if it is some, else the text itself. */
+export function paramOf(text: string): unknown {
+  if (text.trim() === '') return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** An action that the app itself offers, in each of its processes or in one. */
+export function own(target: Target, action: AppAction): void {
+  const instances = (target.process ? [target.process] : target.app.instances).filter(
+    (p) => !p.over_plan && p.actions.some((a) => a.name === action.name),
+  );
+  const orders = (text: string): Order[] =>
+    instances.map((p) => ({
+      key: `${target.server.id}/${p.key}`,
+      label: `${target.server.name} / ${p.pm_id}`,
+      server: target.server.id,
+      action: action.name,
+      process: p.key,
+      params: paramOf(text),
+      custom: true,
+    }));
+  plan.value = {
+    title: `${action.name} · ${target.app.name}`,
+    yes: 'Run',
+    orders,
+    ...(instances.length > 1 && action.param
+      ? { choice: { one: 'In', all: `All ${instances.length} processes` } }
+      : {}),
+    ...(action.param
+      ? {
+          field: {
+            label: 'Parameter',
+            hint: 'JSON, or plain text. Left empty, the action gets none.',
+            long: true,
+            check: () => '',
+          },
+        }
+      : {}),
+  };
+}
+
+const ACROSS = {
+  restart: { title: 'Restart', body: 'is stopped and started again, all at once' },
+  reload: { title: 'Reload', body: 'is replaced, instance by instance where it runs in cluster mode' },
+  pull: { title: 'Pull', body: 'is brought to the newest commit of its remote, and reloaded' },
+} as const;
+
+/** One thing for an app on all servers that take it; the others are named. */
+export function across(targets: readonly Target[], verb: keyof typeof ACROSS): void {
+  const { title, body } = ACROSS[verb];
+  const name = targets[0]?.app.name ?? '';
+  const able = targets.filter((t) => hindrance(t.server, verb) === '');
+  const others = targets.filter((t) => !able.includes(t));
+  plan.value = {
+    title: `${title} · ${name} on ${able.length} servers`,
+    body: (
+      <>
+        <p>
+          <b>{name}</b> {body}.
+        </p>
+        {others.length === 0 ? null : (
+          <p class="sub">
+            Left out: {others.map((t) => `${t.server.name} (${hindrance(t.server, verb)})`).join('; ')}.
+          </p>
+        )}
+      </>
+    ),
+    choice: { one: 'On', all: 'All of them' },
+    yes: title,
+    orders: () => able.map((t) => whole({ server: t.server, app: t.app }, verb)),
+  };
+}
+
+const GIT = {
+  pull: { title: 'Pull', what: 'is brought to the newest commit of its remote', yes: 'Pull' },
+  backward: { title: 'One commit back', what: 'goes one commit back', yes: 'Go back' },
+  forward: { title: 'One commit on', what: 'goes one commit on, towards its remote', yes: 'Go on' },
+} as const;
+
+/** Another revision of an app's sources. */
+export function revise(target: Target, verb: keyof typeof GIT): void {
+  const { title, what, yes } = GIT[verb];
+  const git = target.app.instances.find((p) => p.versioning)?.versioning;
+  const at = git ? [git.branch, git.revision.slice(0, 10)].filter(Boolean).join(' · ') : '';
+  plan.value = {
+    title: `${title} · ${target.app.name}`,
+    body: (
+      <>
+        <p>
+          The repository of <b>{target.app.name}</b> on <b>{target.server.name}</b> {what}
+          {at ? (
+            <>
+              {' '}
+              (now at <code>{at}</code>)
+            </>
+          ) : null}
+          . Then its <code>post_update</code> commands run, and it is reloaded. If one of them fails, it runs on with
+          the former code.
+        </p>
+        {git?.unstaged ? (
+          <p class="bad">It has changes that are not committed. They would be lost, so the host will refuse.</p>
+        ) : null}
+      </>
+    ),
+    yes,
+    orders: () => [whole({ server: target.server, app: target.app }, verb)],
+  };
+}
+
+export function installModule(server: Server): void {
+  plan.value = {
+    title: `Install a module · ${server.name}`,
+    body: (
+      <p>
+        It is fetched by npm on <b>{server.name}</b> and runs beside the apps, as the user of the process manager there.
+      </p>
+    ),
+    field: {
+      label: 'Module',
+      placeholder: 'pm2-logrotate',
+      hint: 'A package of the registry (name, @scope/name, name@version), owner/repository, or an https:// address.',
+      check: moduleProblem,
+    },
+    yes: 'Install',
+    orders: (text) => [
+      {
+        key: `${server.id}/install`,
+        label: `${server.name} / ${text.trim()}`,
+        server: server.id,
+        action: 'install',
+        params: { name: text.trim() },
+      },
+    ],
+  };
+}
+
+function uninstallModule({ server, app }: Target): void {
+  // A module of several apps gives each its own name behind its own.
+  const name = app.name.split(':')[0] ?? app.name;
+  plan.value = {
+    title: `Uninstall ${name}`,
+    body: (
+      <p>
+        The module will be stopped and removed from <b>{server.name}</b>, with its settings.
+      </p>
+    ),
+    yes: 'Uninstall',
+    danger: true,
+    orders: () => [
+      {
+        key: `${server.id}/uninstall`,
+        label: `${server.name} / ${name}`,
+        server: server.id,
+        action: 'uninstall',
+        params: { name },
+      },
+    ],
+  };
+}
+
+export function serverMenuOf(server: Server): MenuEntry[] {
+  return [
+    {
+      text: 'Logs',
+      icon: 'logs',
+      onPick: () => go(to.logs(bucketId.value, { server: server.id })),
+    },
+    {
+      text: 'Install a module…',
+      icon: 'plus',
+      disabled: hindrance(server, 'install'),
+      onPick: () => installModule(server),
+    },
+  ];
 }
 
 export function stop(target: Target): void {
@@ -113,8 +298,9 @@ export function running(target: Target): boolean {
 
 export function menuOf(target: Target): MenuEntry[] {
   const { app, server, process } = target;
-  const because = obstacle(server);
   const on = running(target);
+  const because = (verb: string, also = '') => hindrance(server, verb) || also;
+  const still = on ? '' : 'it does not run';
   const logs: MenuEntry = {
     text: 'Logs',
     icon: 'logs',
@@ -122,47 +308,62 @@ export function menuOf(target: Target): MenuEntry[] {
       go(to.logs(bucketId.value, { server: server.id, app: app.name, ...(process ? { pm_id: process.pm_id } : {}) })),
   };
   if (!mayAct()) return [logs];
+  const first = on ? 'restart' : 'start';
   const entries: MenuEntry[] = [
     {
       text: on ? 'Restart' : 'Start',
-      icon: on ? 'restart' : 'start',
-      disabled: because,
-      onPick: () => command(target, on ? 'restart' : 'start'),
+      icon: first,
+      disabled: because(first),
+      onPick: () => command(target, first),
     },
-    {
-      text: 'Reload',
-      icon: 'reload',
-      disabled: because || (on ? '' : 'it does not run'),
-      onPick: () => command(target, 'reload'),
-    },
-    {
-      text: 'Stop…',
-      icon: 'stop',
-      disabled: because || lacks(server, 'stop') || (on ? '' : 'it does not run'),
-      onPick: () => stop(target),
-    },
+    { text: 'Reload', icon: 'reload', disabled: because('reload', still), onPick: () => command(target, 'reload') },
+    { text: 'Stop…', icon: 'stop', disabled: because('stop', still), onPick: () => stop(target) },
   ];
   if (!process) {
     const cluster = app.instances.some((p) => p.exec_mode.startsWith('cluster'));
     entries.push({
       text: 'Scale…',
       icon: 'scale',
-      disabled: because || (cluster ? '' : 'only apps in cluster mode'),
+      disabled: because('scale', cluster ? '' : 'only apps in cluster mode'),
       onPick: () => scale(target),
     });
   }
   entries.push(
-    { text: 'Reset counters', icon: 'reset', disabled: because, onPick: () => command(target, 'reset') },
+    { text: 'Reset counters', icon: 'reset', disabled: because('reset'), onPick: () => command(target, 'reset') },
     'line',
     logs,
-    'line',
-    {
-      text: 'Delete…',
+  );
+  const module = app.instances.some((p) => p.module);
+  if (!process && !module) {
+    const known = app.instances.some((p) => p.versioning);
+    const none = known ? '' : 'no Git repository of it is known (PM2_ENABLE_GIT_PARSING)';
+    const item = (text: string, verb: keyof typeof GIT): MenuEntry => ({
+      text,
+      icon: 'branch',
+      disabled: because(verb, none),
+      onPick: () => revise(target, verb),
+    });
+    entries.push('line', item('Pull…', 'pull'));
+    // What is refused is said once, for the pull.
+    if (known && because('backward') === '') entries.push(item('One commit back…', 'backward'));
+    if (known && because('forward') === '') entries.push(item('One commit on…', 'forward'));
+  }
+  entries.push('line');
+  if (!process && module) {
+    entries.push({
+      text: 'Uninstall…',
       icon: 'trash',
       danger: true,
-      disabled: because || lacks(server, 'delete'),
-      onPick: () => remove(target),
-    },
-  );
+      disabled: because('uninstall'),
+      onPick: () => uninstallModule(target),
+    });
+  }
+  entries.push({
+    text: 'Delete…',
+    icon: 'trash',
+    danger: true,
+    disabled: because('delete'),
+    onPick: () => remove(target),
+  });
   return entries;
 }

@@ -1,14 +1,13 @@
 /** The ready command for a new server. The secret stays hidden until somebody asks for it; copying always copies the whole. */
 import './connect.css';
 import { signal } from '@preact/signals';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import * as api from '../link/api';
 import { at } from '../link/api';
 import type { Bucket } from '../store/buckets';
-import { fleet } from '../store/live';
 import { CopyButton, IconButton, Note, Segment } from '../ui/controls';
 import { Dialog } from '../ui/dialog';
-import { Icon } from '../ui/icons';
+import { LinkTest } from './link-test';
 
 export const connectOpen = signal(false);
 
@@ -41,17 +40,6 @@ export function command(kind: Kind, bucket: Bucket, name: string): string {
 
 export function mask(text: string, secret: string): string {
   return secret === '' ? text : text.replaceAll(secret, '•'.repeat(secret.length));
-}
-
-function Waiting() {
-  const before = useRef<ReadonlySet<string>>(new Set(fleet.peek()?.servers.keys() ?? []));
-  const fresh = [...(fleet.value?.servers.values() ?? [])].find((s) => !before.current.has(s.id));
-  return (
-    <div class="await" role="status">
-      <Icon name={fresh ? 'ok' : 'wait'} spin={!fresh} />
-      <span>{fresh ? `${fresh.name} is connected.` : 'Waiting for the first data of a new server…'}</span>
-    </div>
-  );
 }
 
 /** The addresses that a firewall must let through, as the hub tells them. */
@@ -135,7 +123,7 @@ export function ConnectPanel({ bucket }: { readonly bucket: Bucket }) {
       ) : (
         <Note kind="warn">Your role in this bucket does not see its keys. Ask an admin for the command.</Note>
       )}
-      <Waiting />
+      <LinkTest bucket={bucket.id} />
       <details>
         <summary>What the server must be able to reach</summary>
         <p class="sub">

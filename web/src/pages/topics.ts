@@ -88,6 +88,11 @@ export const TOPICS: readonly Topic[] = [
     title: 'What leaves my host?',
     text: 'See for yourself: `pilothouse link inspect` prints every message. Environment variables are never sent, values under names that sound like secrets are hidden, and `redact.toml` in the home hides more: regular expressions under `text`, `names` and `metrics`. `policy.toml` there says which commands the hub may give.',
   },
+  {
+    id: 'policy',
+    title: 'Why can I not pull, install or delete from here?',
+    text: 'What brings other code onto a host or takes something away has to be allowed on that host first: `allow = ["restart", "reload", "logs", "custom", "pull", "install"]` in `policy.toml` in its home. It holds at once. Agents of PM2 itself take restart, reload, reset, scale and the actions of apps, and nothing else. Pull needs an app whose repository is known: `PM2_ENABLE_GIT_PARSING=true` when the process manager starts.',
+  },
 ];
 
 const words = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];

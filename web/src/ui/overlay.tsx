@@ -122,6 +122,7 @@ export interface MenuItem {
   readonly tail?: string;
   readonly danger?: boolean;
   readonly checked?: boolean;
+  /** Why it cannot be picked; '' when it can. */
   readonly disabled?: string;
   readonly onPick: () => void;
 }
@@ -132,12 +133,14 @@ interface OpenMenu {
   readonly anchor: HTMLElement;
   readonly entries: readonly MenuEntry[];
   readonly label: string;
+  readonly because: string;
 }
 
 const menu = signal<OpenMenu | null>(null);
 
-export function openMenu(anchor: HTMLElement, label: string, entries: readonly MenuEntry[]): void {
-  menu.value = menu.value?.anchor === anchor ? null : { anchor, label, entries };
+/** `because`: why none of the commands in it can be given now, said once. */
+export function openMenu(anchor: HTMLElement, label: string, entries: readonly MenuEntry[], because = ''): void {
+  menu.value = menu.value?.anchor === anchor ? null : { anchor, label, entries, because };
 }
 
 function Menu() {
@@ -186,6 +189,7 @@ function Menu() {
         e.preventDefault();
       }}
     >
+      {open.because === '' ? null : <div class="cap">Not now: {open.because}</div>}
       {open.entries.map((entry, i) => {
         if (entry === 'line') {
           return <hr key={i} />;
@@ -212,7 +216,15 @@ function Menu() {
             }}
           >
             {entry.icon ? <Icon name={entry.icon} /> : null}
-            <span class="cut">{entry.text}</span>
+            {/* One reason that stands for all is the menu's caption. */}
+            {entry.disabled && entry.disabled !== open.because ? (
+              <span class="whynot">
+                {entry.text}
+                <small>{entry.disabled}</small>
+              </span>
+            ) : (
+              <span class="cut">{entry.text}</span>
+            )}
             {entry.checked ? (
               <span class="tail">
                 <Icon name="check" />

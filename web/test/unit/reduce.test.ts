@@ -140,7 +140,11 @@ describe('frames from outside', () => {
               cpu: '3',
               memory: null,
               metrics: [1],
-              actions: [{ action_name: 'km:heapdump' }, { action_name: 'flush' }, 'clear'],
+              actions: [
+                { action_name: 'km:heapdump' },
+                { action_name: 'flush', action_type: 'scoped', arity: 2 },
+                'clear',
+              ],
             },
           ],
         },
@@ -150,7 +154,12 @@ describe('frames from outside', () => {
     expect(f.servers[0]).toMatchObject({ name: '4', loadavg: [0, 1], state: 'offline', versions: { pm2: '' } });
     const k = f.servers[1]?.processes.get('k');
     expect(f.servers[1]?.processes.size).toBe(1);
-    expect(k).toMatchObject({ cpu: null, memory: null, metrics: {}, actions: ['flush', 'clear'] });
+    expect(k).toMatchObject({ cpu: null, memory: null, metrics: {}, module: false });
+    expect(k?.actions).toEqual([
+      { name: 'flush', scoped: true, param: true },
+      { name: 'clear', scoped: false, param: false },
+    ]);
+    expect(f.servers[0]?.allowed).toBeNull();
   });
 
   it('is not led astray by names of the language', () => {

@@ -109,7 +109,9 @@ pub(super) fn describe(request: &ActionRequest) -> String {
         | Action::Start(t)
         | Action::Reset(t)
         | Action::Delete(t)
-        | Action::Pull(t) => of(t),
+        | Action::Pull(t)
+        | Action::Backward(t)
+        | Action::Forward(t) => of(t),
         Action::Custom(custom) => format!(" `{}` of{}", redact::clip(&custom.name, 64), of(&custom.target)),
         Action::Scale(scale) => {
             let sign = if scale.relative && scale.number >= 0 {
@@ -167,6 +169,8 @@ pub(super) fn check(action: &Action) -> Result<(), ActionError> {
         | Action::Reset(t)
         | Action::Delete(t)
         | Action::Pull(t)
+        | Action::Backward(t)
+        | Action::Forward(t)
             if bad_target(t) =>
         {
             wrong("the target of the action is not understood")
@@ -188,9 +192,8 @@ pub(super) fn check(action: &Action) -> Result<(), ActionError> {
         Action::Scale(scale) if scale.number.unsigned_abs() > 10_000 => {
             wrong("no app has that many instances")
         }
-        Action::Install(module) | Action::Uninstall(module) if bad_name(&module.name) => {
-            wrong("the name of the module is not understood")
-        }
+        Action::Install(module) => module.refusal().map_or(Ok(()), wrong),
+        Action::Uninstall(module) => module.refusal_as_installed().map_or(Ok(()), wrong),
         _ => Ok(()),
     }
 }

@@ -36,7 +36,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
-use wire::message::{Bye, ByeReason, Hello, Ping, Report, ReportBody, Settings};
+use wire::action::Verb;
+use wire::message::{Allowed, Bye, ByeReason, Hello, Ping, Report, ReportBody, Settings};
 use wire::telemetry::ServerFacts;
 use wire::{AgentMessage, MachineId, SessionId};
 
@@ -125,6 +126,7 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         flush_at: None,
         next_flush: Moment::ZERO,
         live_at: None,
+        allowed_told: Vec::new(),
         started: Instant::now(),
         shared: shared.clone(),
         config,
@@ -205,6 +207,8 @@ struct Agent {
     next_flush: Moment,
     /// When the next live update may be sent.
     live_at: Option<Moment>,
+    /// What the hub was told that this host allows.
+    allowed_told: Vec<Verb>,
     started: Instant,
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
@@ -344,6 +348,7 @@ impl Agent {
             self.report_samples();
         }
         let now = self.now();
+        self.tell_allowed();
         if self.live_at.is_none_or(|due| due <= now) {
             let every = or_default(self.settings.live_interval_ms, 1_000);
             self.live_at = Some(now + Duration::from_millis(every.saturating_sub(500)));
@@ -474,7 +479,27 @@ impl Agent {
         }
     }
 
+    fn allowed(&mut self) -> Vec<Verb> {
+        if self.config.settings.reverse {
+            self.policy.current().allowed().to_vec()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The owner of the host may have changed the policy: whoever looks at the dashboard sees what is possible now.
+    fn tell_allowed(&mut self) {
+        if !self.is_linked() {
+            return;
+        }
+        let verbs = self.allowed();
+        if verbs != self.allowed_told && self.send(&AgentMessage::from(Allowed { verbs: verbs.clone() })) {
+            self.allowed_told = verbs;
+        }
+    }
+
     fn hello(&mut self) -> Hello {
+        self.allowed_told = self.allowed();
         Hello {
             protocol: wire::PROTOCOL,
             machine: self.machine,
@@ -483,11 +508,7 @@ impl Agent {
             stream: self.spool.stream(),
             first_seq: self.spool.first_seq(),
             now: now_ms(),
-            allowed: if self.config.settings.reverse {
-                self.policy.current().allowed().to_vec()
-            } else {
-                Vec::new()
-            },
+            allowed: self.allowed_told.clone(),
             reverse_disabled: !self.config.settings.reverse,
             linked_at: config::linked_at(&self.config.home),
         }

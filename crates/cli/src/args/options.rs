@@ -208,6 +208,7 @@ pub(crate) const GLOBAL: &[Opt] = &[
         "field[:desc]",
         "order of the list: name, namespace, pid, id, cpu, memory, uptime, status",
     ),
+    switch(None, "no-list", "print no list of all processes afterwards"),
     switch(None, "no-color", "no colours"),
     switch(None, "no-daemon", "stay in the foreground and stream the logs"),
     value(None, "hp", "home", "home folder of startup"),

@@ -44,7 +44,9 @@ pub(crate) fn list(context: &Context<'_>) -> Result<Then, Failure> {
 
 /// The list after an action.
 pub(crate) fn after(context: &Context<'_>) -> Result<(), Failure> {
-    print(context, &mut context.client()?, order(context))?;
+    if !context.typed.off("list") {
+        print(context, &mut context.client()?, order(context))?;
+    }
     if context.typed.on("attach") {
         super::logs::attach(context)?;
     }

@@ -3,5 +3,6 @@
 mod bus;
 mod channel;
 mod death;
+mod forged_hub;
 mod home;
 mod life;

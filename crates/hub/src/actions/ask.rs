@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use wire::action::Module;
 
 use crate::api::ApiError;
 use crate::live::bucket::Bucket;
@@ -17,7 +18,7 @@ const MAX_PARAM: usize = 64 * 1024;
 /// Our own form.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Ask {
-    /// A verb of the process manager, `scale`, or the name of an app's own action.
+    /// A verb of the process manager, `scale`, `install`, `uninstall`, or the name of an app's own action.
     pub(super) action: String,
     /// One entry: its number or its key.
     #[serde(default)]
@@ -25,7 +26,7 @@ pub(super) struct Ask {
     /// Or every instance of an app.
     #[serde(default)]
     pub(super) app: Option<String>,
-    /// `{"number": …}` for `scale`; else the parameter of the app's action.
+    /// `{"number": …}` for `scale`, `{"name": …}` for modules; else the parameter of the app's action.
     #[serde(default)]
     pub(super) params: Option<Value>,
     /// The app's own action is meant, even if it is named like a verb.
@@ -83,8 +84,12 @@ pub(super) fn visible(bucket: &Bucket, id: crate::ids::ServerId) -> Result<&Serv
 }
 
 impl Ask {
-    /// What is asked of `server`.
-    pub(super) fn request(&self, server: &Server) -> Result<Request, ApiError> {
+    /// What is asked of `server`; an action that streams its output does so under `uuid`.
+    pub(super) fn request(&self, server: &Server, uuid: &str) -> Result<Request, ApiError> {
+        if let ("install" | "uninstall", false) = (self.action.as_str(), self.custom) {
+            let name = self.params.as_ref().map(|p| p.get("name").unwrap_or(p));
+            return module(self.action == "install", name.and_then(Value::as_str));
+        }
         let target = target(server, self.process.as_ref(), self.app.as_deref())?;
         if self.action == "scale" && !self.custom {
             let number = self.params.as_ref().map(|p| p.get("number").unwrap_or(p));
@@ -92,8 +97,42 @@ impl Ask {
         }
         match Verb::parse(&self.action).filter(|_| !self.custom) {
             Some(verb) => Ok(Request::Manage { verb, target }),
-            None => custom(&self.action, target, self.params.clone(), None),
+            None => {
+                let scope = is_scoped(server, &target, &self.action).then(|| uuid.to_owned());
+                custom(&self.action, target, self.params.clone(), scope)
+            }
         }
+    }
+}
+
+/// Whether the app said that this action streams its output.
+fn is_scoped(server: &Server, target: &Target, action: &str) -> bool {
+    let meant = |pm_id: u32, app: &str| match target.pm_id() {
+        Some(id) => id == pm_id,
+        None => app == target.app(),
+    };
+    server
+        .processes()
+        .filter(|p| meant(p.pm_id, &p.facts.name))
+        .flat_map(|p| &p.facts.actions)
+        .any(|known| known.name == action && known.kind == "scoped")
+}
+
+/// A module comes or goes.
+fn module(install: bool, name: Option<&str>) -> Result<Request, ApiError> {
+    let name = name.map(str::trim).unwrap_or_default().to_owned();
+    let module = Module { name };
+    let refusal = if install {
+        module.refusal()
+    } else {
+        module.refusal_as_installed()
+    };
+    match refusal {
+        Some(why) => Err(ApiError::bad_request(why)),
+        None => Ok(Request::Module {
+            install,
+            name: module.name,
+        }),
     }
 }
 
@@ -154,6 +193,22 @@ mod tests {
         for bad in [json!(-1), json!("x"), json!({}), json!(1.5)] {
             assert!(pm_id(&bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_module_needs_a_name_that_may_stand_on_a_command_line() {
+        assert_eq!(
+            module(true, Some(" pm2-logrotate@3 ")).ok(),
+            Some(Request::Module {
+                install: true,
+                name: "pm2-logrotate@3".into()
+            })
+        );
+        for bad in [None, Some(""), Some("-g"), Some("../x"), Some("file:x")] {
+            assert!(module(true, bad).is_err(), "{bad:?}");
+        }
+        assert!(module(false, Some("all")).is_err());
+        assert!(module(false, Some("mod")).is_ok());
     }
 
     #[test]

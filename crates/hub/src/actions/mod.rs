@@ -18,12 +18,9 @@ use crate::auth::{Member, Role};
 use crate::clock::iso;
 use crate::ids::ServerId;
 use crate::live::bucket::Bucket;
-use crate::live::link::{ActionError, Request};
+use crate::live::link::{ActionError, Output, Request};
 use crate::state::AppState;
 use crate::store::catalog::AuditEntry;
-
-/// How long an action may take before its asker is told that there is no answer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How an action ended.
 #[derive(Debug)]
@@ -96,8 +93,8 @@ fn check(bucket: &Bucket, server: ServerId, request: &Request) -> Result<String,
     Ok(server.name().to_owned())
 }
 
-/// Carries it out and waits for its end, at most [`PATIENCE`].
-pub async fn run(state: &AppState, action: Permitted) -> Ended {
+/// Carries it out and waits for its end, for as long as such a request may take; what it says meanwhile goes to `output`.
+pub async fn run(state: &AppState, action: Permitted, output: Option<Output>) -> Ended {
     let Permitted {
         member,
         server,
@@ -110,11 +107,14 @@ pub async fn run(state: &AppState, action: Permitted) -> Ended {
     let target = match (request.app(), request.pm_id()) {
         (Some(app), Some(pm_id)) => format!("{server_name}/{app}/{pm_id}"),
         (Some(app), None) => format!("{server_name}/{app}"),
-        (None, _) => server_name,
+        (None, _) => match &request {
+            Request::Module { name, .. } => format!("{server_name}/{name}"),
+            _ => server_name,
+        },
     };
     let bucket = state.live.bucket(member.bucket.id);
     let outcome = bucket
-        .command(server, request, PATIENCE, member.user.email.clone())
+        .command(server, request, member.user.email.clone(), output)
         .await;
     let took = begun.elapsed();
     let entry = AuditEntry {

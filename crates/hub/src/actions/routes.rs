@@ -1,11 +1,16 @@
 //! The routes by which actions are asked for: ours, and those of PM2's client.
 
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response, sse};
 use axum::routing::post;
 use axum::{Json, Router};
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,7 +22,7 @@ use crate::api::input::Input;
 use crate::auth::{Member, Role};
 use crate::ids::ServerId;
 use crate::live::HubEvent;
-use crate::live::link::{ActionError, Request, Target, Verb};
+use crate::live::link::{ActionError, Output, Request, Target, Verb};
 use crate::live::server::Server;
 use crate::state::AppState;
 
@@ -37,27 +42,72 @@ pub fn router() -> Router<AppState> {
         )
 }
 
+/// Answers with the end of the action. Who accepts `text/event-stream` follows it: first `{"state":"sent"}`, then what it says as
+/// `{"state":"output","data":…}`, last `{"state":"ended",…}` with what others get as their answer.
 async fn act(
     State(state): State<AppState>,
     Path((_, server)): Path<(String, String)>,
+    headers: HeaderMap,
     member: Member,
     Input(ask): Input<Ask>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<Response, ApiError> {
     member.require(Role::Developer)?;
     let server: ServerId = server.parse().map_err(|_| ApiError::not_found("server"))?;
+    let uuid = hex::encode(crate::ids::random::<16>());
     let request = state
         .live
         .bucket(member.bucket.id)
-        .ask(move |bucket| ask.request(ask::visible(bucket, server)?))
+        .ask(move |bucket| ask.request(ask::visible(bucket, server)?, &uuid))
         .await
         .map_err(|_| ApiError::not_found("bucket"))??;
     let action = permit(&state, member, server, request).await?;
-    let Ended { id, outcome, took } = run(&state, action).await;
+    if !wants_stream(&headers) {
+        let ended = tokio::spawn(async move { run(&state, action, None).await }).await;
+        let (status, body) = told(ended.map_err(ApiError::internal)?);
+        return Ok((status, Json(body)).into_response());
+    }
+    let (output, pieces, lost) = Output::channel();
+    // Carried out and written down even if its asker leaves.
+    let ended = tokio::spawn(async move { run(&state, action, Some(output)).await });
+    let first = stream::once(async { json!({ "state": "sent" }) });
+    let said = stream::unfold(pieces, async |mut pieces| {
+        let piece = pieces.recv().await?;
+        Some((json!({ "state": "output", "data": piece }), pieces))
+    });
+    let last = stream::once(async move {
+        let (status, mut body) = match ended.await {
+            Ok(ended) => told(ended),
+            Err(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                json!({ "ok": false, "error": "the hub failed" }),
+            ),
+        };
+        body["state"] = "ended".into();
+        body["timed_out"] = (status == StatusCode::GATEWAY_TIMEOUT).into();
+        body["lost"] = lost.load(Ordering::Relaxed).into();
+        body
+    });
+    let events = first
+        .chain(said)
+        .chain(last)
+        .map(|event| Ok::<_, Infallible>(sse::Event::default().data(event.to_string())));
+    Ok(sse::Sse::new(events)
+        .keep_alive(sse::KeepAlive::default())
+        .into_response())
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|types| types.contains("text/event-stream"))
+}
+
+/// How it ended, for its asker.
+fn told(Ended { id, outcome, took }: Ended) -> (StatusCode, Value) {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    Ok(match outcome {
+    match outcome {
         Ok(result) => (
             StatusCode::OK,
-            Json(json!({ "id": id, "ok": true, "result": result, "took_ms": took_ms })),
+            json!({ "id": id, "ok": true, "result": result, "took_ms": took_ms }),
         ),
         Err(error) => {
             let status = match error {
@@ -65,10 +115,12 @@ async fn act(
                 _ => StatusCode::OK,
             };
             let message = error.to_string();
-            let body = json!({ "id": id, "ok": false, "error": message, "msg": message, "took_ms": took_ms });
-            (status, Json(body))
+            (
+                status,
+                json!({ "id": id, "ok": false, "error": message, "msg": message, "took_ms": took_ms }),
+            )
         }
-    })
+    }
 }
 
 /// The answer of PM2's API says "sent"; what came of it is told by realtime. So it is refused here if it cannot be sent.
@@ -82,7 +134,7 @@ async fn send(state: &AppState, action: Permitted) -> Result<(), ApiError> {
         .map_err(|_| ApiError::not_found("bucket"))?
         .map_err(|error| ApiError::conflict(error.to_string()))?;
     let state = state.clone();
-    tokio::spawn(async move { run(&state, action).await });
+    tokio::spawn(async move { run(&state, action, None).await });
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! `/api/bucket/:id/servers` and the history behind our dashboard's charts: routes of our own.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, Query, State};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
@@ -12,6 +14,7 @@ use crate::api::ApiError;
 use crate::auth::{Member, Role};
 use crate::ids::ServerId;
 use crate::live::Removal;
+use crate::live::server::Server;
 use crate::state::AppState;
 use crate::store::telemetry::{RangeQuery, SeriesInfo};
 
@@ -29,6 +32,8 @@ pub fn router() -> Router<AppState> {
     Router::new()
         .route("/api/bucket/{id}/servers", get(list))
         .route("/api/bucket/{id}/servers/{server}", delete(remove))
+        .route("/api/bucket/{id}/attempts", get(attempts))
+        .route("/api/bucket/{id}/plan", get(plan))
         .route("/api/bucket/{id}/series", get(series))
         .route("/api/bucket/{id}/metrics", get(metrics))
 }
@@ -40,6 +45,39 @@ async fn list(State(state): State<AppState>, member: Member) -> Result<Json<Valu
         .ask(move |bucket| json!({ "at": now, "servers": bucket.describe(now), "plan": bucket.usage(), "waiting": bucket.waiting() }))
         .await
         .map_err(|_| ApiError::not_found("bucket"))?;
+    Ok(Json(answer))
+}
+
+/// Who tried to link in the last quarter of an hour, and how far each came.
+async fn attempts(State(state): State<AppState>, member: Member) -> Result<Json<Value>, ApiError> {
+    let now = state.now_ms();
+    let live = state.live.bucket(member.bucket.id);
+    let servers: BTreeMap<ServerId, (String, bool)> = live
+        .ask(|bucket| {
+            let facts = |s: &Server| (s.name().to_owned(), s.reachable().is_ok());
+            bucket.servers().map(|s| (s.id(), facts(s))).collect()
+        })
+        .await
+        .map_err(|_| ApiError::not_found("bucket"))?;
+    let now_of = |server| match servers.get(&server) {
+        Some((name, commands)) => (
+            servers.values().filter(|(other, _)| other == name).count(),
+            *commands,
+        ),
+        None => (0, false),
+    };
+    let attempts = live.attempts().to_json(now, now_of);
+    Ok(Json(json!({ "at": now, "attempts": attempts })))
+}
+
+/// The use of the plan, process by process.
+async fn plan(State(state): State<AppState>, member: Member) -> Result<Json<Value>, ApiError> {
+    let live = state.live.bucket(member.bucket.id);
+    let mut answer = live
+        .ask(crate::live::bucket::Bucket::plan_table)
+        .await
+        .map_err(|_| ApiError::not_found("bucket"))?;
+    answer["plan"] = member.bucket.plan.into();
     Ok(Json(answer))
 }
 

@@ -44,6 +44,20 @@ pub(super) async fn find(
     Ok(None)
 }
 
+/// The bucket that somebody meant who has one of its keys wrong: it is told there, so that its people can help.
+pub(super) async fn aimed_at(state: &AppState, one: &str, other: &str) -> Option<Bucket> {
+    for public in [one, other] {
+        if public.is_empty() || public.len() > MAX_KEY {
+            continue;
+        }
+        // What cannot be looked up is not told; the refusal itself is.
+        if let Ok(Some(bucket)) = state.catalog.bucket_by_public(public.to_owned()).await {
+            return Some(bucket);
+        }
+    }
+    None
+}
+
 /// Compares without telling by its duration where two keys differ, nor how long the right one is.
 fn same(known: &str, given: &str) -> bool {
     let (known, given) = (Sha256::digest(known), Sha256::digest(given));

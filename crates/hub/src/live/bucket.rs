@@ -560,6 +560,52 @@ impl Bucket {
         })
     }
 
+    /// Every entry with what the plan says to it: of each server, of each app on it.
+    pub fn plan_table(&self) -> Value {
+        let servers: Value = self
+            .servers()
+            .map(|server| {
+                let entries: Value = server
+                    .processes
+                    .iter()
+                    .map(|(key, entry)| {
+                        let facts = &entry.now.facts;
+                        let is_free = !counts(&facts.name);
+                        json!({
+                            "key": key.as_str(),
+                            "pm_id": key.pm_id(),
+                            "name": facts.name,
+                            "module": facts.module,
+                            "status": &*entry.now.status,
+                            "first_seen": entry.first_seen,
+                            "plan": match (is_free, entry.over_plan) {
+                                (true, _) => "free",
+                                (false, true) => "over",
+                                (false, false) => "monitored",
+                            },
+                        })
+                    })
+                    .collect();
+                json!({
+                    "id": server.id,
+                    "name": server.name,
+                    "hostname": server.facts.hostname,
+                    "state": server.state.as_str(),
+                    "processes": entries,
+                })
+            })
+            .collect();
+        let free = self
+            .servers()
+            .flat_map(Server::processes)
+            .filter(|p| !counts(&p.facts.name));
+        let mut table = self.usage();
+        table["free"] = free.count().into();
+        table["free_modules"] = json!(plans::FREE_MODULES);
+        table["servers"] = servers;
+        table
+    }
+
     fn settle(&mut self, now: Millis, id: ServerId) {
         let offline_after = self.settings.offline_after;
         let Some(server) = self.servers.get_mut(&id).filter(|s| !s.hidden) else {

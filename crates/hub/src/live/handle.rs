@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::absence::{Departure, Life};
 use super::actor::{Actor, Admission, Arrival, Input, Removal, Told};
+use super::attempts::Attempts;
 use super::bucket::{Bucket, Settings};
 use super::event::HubEvent;
 use super::identity::Newcomer;
-use super::link::{ActionError, Command, Request, Reverse, WAITING_COMMANDS};
+use super::link::{ActionError, Command, Output, Request, Reverse, WAITING_COMMANDS};
 use super::logs::LogTap;
 use super::model::{AgentKind, LinkId, Millis, ServerFacts, ServerId};
 use super::server::Report;
@@ -81,6 +81,7 @@ impl Live {
             taps: Arc::default(),
             introductions: Arc::default(),
             secret: watch::Sender::default(),
+            attempts: Arc::default(),
         }
     }
 
@@ -142,6 +143,7 @@ pub struct BucketHandle {
     introductions: Arc<Mutex<HashMap<(String, String), Hardware>>>,
     /// The secret that is good since it was changed; none before.
     secret: watch::Sender<Option<Arc<str>>>,
+    attempts: Arc<Mutex<Attempts>>,
 }
 
 /// What PM2's agents tell of their machine at the handshake and never again.
@@ -247,20 +249,23 @@ impl BucketHandle {
         })
     }
 
-    /// Asks a server to do something, in the name of `by`. Resolves when it answered, refused, or after `patience`.
+    /// Asks a server to do something, in the name of `by`. Resolves when it answered, refused, or after the patience that such a
+    /// request has. What it says meanwhile goes to `output`.
     pub async fn command(
         &self,
         server: ServerId,
         request: Request,
-        patience: Duration,
         by: String,
+        output: Option<Output>,
     ) -> Result<Value, ActionError> {
+        let patience = request.patience();
         let (reply, answer) = oneshot::channel();
         let command = Command {
             request,
             reply,
             patience,
             by,
+            output,
         };
         if self.inputs.send(Input::Command(server, command)).await.is_err() {
             return Err(ActionError::NotLinked("deleted"));
@@ -364,6 +369,11 @@ impl BucketHandle {
             .get(&(name.to_owned(), hostname.to_owned()))
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// Who tried to link lately. Held for a moment only: nothing may be awaited meanwhile.
+    pub fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The log lines of a server that exists.

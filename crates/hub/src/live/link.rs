@@ -1,12 +1,20 @@
 //! What can be asked of a server through its link, whichever agent is at the other end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// Commands that wait for one link; more are refused at once.
 pub const WAITING_COMMANDS: usize = 64;
+/// Pieces of output that wait for whoever follows an action; more are dropped and counted.
+const WAITING_OUTPUT: usize = 256;
+/// How long an action may take before its asker is told that there is no answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for what fetches from elsewhere, or tells of itself while it runs.
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Which processes an action is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +64,12 @@ pub enum Verb {
     Reset,
     /// Ask whether it is there.
     Ping,
+    /// Bring the sources to the newest revision, and reload.
+    Pull,
+    /// One revision back, and reload.
+    Backward,
+    /// One revision on, and reload.
+    Forward,
 }
 
 impl Verb {
@@ -69,6 +83,9 @@ impl Verb {
             "delete" => Self::Delete,
             "reset" => Self::Reset,
             "ping" => Self::Ping,
+            "pull" => Self::Pull,
+            "backward" => Self::Backward,
+            "forward" => Self::Forward,
             _ => return None,
         })
     }
@@ -83,6 +100,9 @@ impl Verb {
             Self::Delete => "delete",
             Self::Reset => "reset",
             Self::Ping => "ping",
+            Self::Pull => "pull",
+            Self::Backward => "backward",
+            Self::Forward => "forward",
         }
     }
 }
@@ -136,6 +156,13 @@ pub enum Request {
         /// Asks for a stream of output under this id.
         scope: Option<String>,
     },
+    /// A module comes or goes.
+    Module {
+        /// Comes; else goes.
+        install: bool,
+        /// Its name, checked.
+        name: String,
+    },
 }
 
 impl Request {
@@ -145,6 +172,21 @@ impl Request {
             Self::Manage { verb, .. } => verb.as_str(),
             Self::Scale { .. } => "scale",
             Self::Custom { name, .. } => name,
+            Self::Module { install: true, .. } => "install",
+            Self::Module { install: false, .. } => "uninstall",
+        }
+    }
+
+    /// How long its asker waits.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Module { .. }
+            | Self::Custom { scope: Some(_), .. }
+            | Self::Manage {
+                verb: Verb::Pull | Verb::Backward | Verb::Forward,
+                ..
+            } => LONG_PATIENCE,
+            _ => PATIENCE,
         }
     }
 
@@ -153,6 +195,7 @@ impl Request {
         match self {
             Self::Manage { target, .. } | Self::Custom { target, .. } => Some(target.app()),
             Self::Scale { app, .. } => Some(app),
+            Self::Module { .. } => None,
         }
     }
 
@@ -160,7 +203,7 @@ impl Request {
     pub fn pm_id(&self) -> Option<u32> {
         match self {
             Self::Manage { target, .. } | Self::Custom { target, .. } => target.pm_id(),
-            Self::Scale { .. } => None,
+            Self::Scale { .. } | Self::Module { .. } => None,
         }
     }
 }
@@ -213,6 +256,38 @@ pub struct Command {
     pub patience: Duration,
     /// Who asks, for the audit of the host.
     pub by: String,
+    /// Where what is said meanwhile goes, if somebody follows it.
+    pub output: Option<Output>,
+}
+
+/// Where an action tells what it says while it runs. Never waits: a follower that is slow loses pieces, and is told how many.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pieces: mpsc::Sender<Value>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Output {
+    /// One, and its other end; with the count of pieces that were lost.
+    pub fn channel() -> (Self, mpsc::Receiver<Value>, Arc<AtomicU64>) {
+        let (pieces, heard) = mpsc::channel(WAITING_OUTPUT);
+        let lost = Arc::<AtomicU64>::default();
+        (
+            Self {
+                pieces,
+                lost: lost.clone(),
+            },
+            heard,
+            lost,
+        )
+    }
+
+    /// Tells a piece.
+    pub fn give(&self, piece: Value) {
+        if self.pieces.try_send(piece).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 pub mod absence;
 mod actor;
+pub mod attempts;
 pub mod bucket;
 pub mod event;
 mod handle;

@@ -78,6 +78,8 @@ pub struct ServerFacts {
     pub unique_id: Option<String>,
     /// The host takes no commands, on purpose.
     pub reverse_disabled: bool,
+    /// What may be asked of the host, in the words of the API; `None` = not told.
+    pub allowed: Option<Vec<String>>,
     /// How far the host's clock is ahead of the hub's, as last seen; negative when it is behind.
     pub clock_ahead: Option<Millis>,
 }
@@ -188,6 +190,8 @@ pub struct ProcessFacts {
     pub unique_id: Option<String>,
     /// Milliseconds since the epoch when the entry was made.
     pub created_at: Option<Millis>,
+    /// Whether it is a module.
+    pub module: bool,
     /// What git says: PM2's `versioning` object as it is.
     pub versioning: Option<Value>,
     /// Actions that the app offers.

@@ -119,6 +119,7 @@ fn server_fields(server: &Server) -> Object {
         "reverse_disabled": facts.reverse_disabled,
         "clock_ahead": facts.clock_ahead,
         "failure": server.failure,
+        "allowed": facts.allowed,
     }) else {
         unreachable!("the literal above is an object")
     };
@@ -157,6 +158,7 @@ fn process_fields(key: &ProcessKey, entry: &Entry) -> Object {
         "interpreter": facts.interpreter,
         "node_version": facts.node_version,
         "version": facts.version,
+        "module": facts.module,
         "path": facts.path,
         "node_env": facts.node_env,
         "versioning": facts.versioning,

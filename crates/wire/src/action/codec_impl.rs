@@ -21,6 +21,8 @@ impl Action {
             Self::Install(_) => Verb::Install,
             Self::Uninstall(_) => Verb::Uninstall,
             Self::Ping => Verb::Ping,
+            Self::Backward(_) => Verb::Backward,
+            Self::Forward(_) => Verb::Forward,
             Self::Unknown(n) => Verb::Unknown(*n),
         }
     }
@@ -40,7 +42,9 @@ impl<C> Encode<C> for Action {
             | Self::Start(t)
             | Self::Reset(t)
             | Self::Delete(t)
-            | Self::Pull(t) => On { target: t.clone() }.encode(e, ctx),
+            | Self::Pull(t)
+            | Self::Backward(t)
+            | Self::Forward(t) => On { target: t.clone() }.encode(e, ctx),
             Self::Scale(p) => p.encode(e, ctx),
             Self::Custom(p) => p.encode(e, ctx),
             Self::Install(p) | Self::Uninstall(p) => p.encode(e, ctx),
@@ -66,6 +70,8 @@ impl<'b, C> Decode<'b, C> for Action {
             Verb::Reset => on(d, ctx, Self::Reset),
             Verb::Delete => on(d, ctx, Self::Delete),
             Verb::Pull => on(d, ctx, Self::Pull),
+            Verb::Backward => on(d, ctx, Self::Backward),
+            Verb::Forward => on(d, ctx, Self::Forward),
             Verb::Scale => super::Scale::decode(d, ctx).map(Self::Scale),
             Verb::Custom => super::Custom::decode(d, ctx).map(Self::Custom),
             Verb::Install => super::Module::decode(d, ctx).map(Self::Install),

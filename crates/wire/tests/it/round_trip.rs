@@ -4,10 +4,10 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use wire::action::{
-    Action, ActionError, ActionErrorCode, ActionRequest, ActionResult, Custom, Scale, Target,
+    Action, ActionError, ActionErrorCode, ActionRequest, ActionResult, Custom, Module, Scale, Target, Verb,
 };
 use wire::live::View;
-use wire::message::{Events, Exceptions, LogBatch, Report, ReportBody};
+use wire::message::{Allowed, Events, Exceptions, LogBatch, Report, ReportBody};
 use wire::telemetry::{
     ActionKind, AppAction, Event, EventKind, Exception, ExecMode, Host, LogLine, LogStream, Metric, Metrics,
     Process, ProcessRef, ProcessStatus, SampleBatch, Series, Value,
@@ -196,6 +196,12 @@ pub(crate) fn agent_message() -> impl Strategy<Value = AgentMessage> {
         (view(), view()).prop_map(|(a, b)| a.diff(&b).into()),
         report().prop_map(AgentMessage::from),
         (vec(line, 0..5), any::<u64>()).prop_map(|(lines, dropped)| LogBatch { lines, dropped }.into()),
+        Just(
+            Allowed {
+                verbs: Verb::ALL.to_vec()
+            }
+            .into()
+        ),
         result.prop_map(AgentMessage::from),
     ]
 }
@@ -205,7 +211,7 @@ fn action() -> impl Strategy<Value = Action> {
         any::<u32>().prop_map(Target::Process),
         text().prop_map(Target::App)
     ];
-    (target, text(), any::<i32>(), 0..8u8).prop_map(|(target, text, number, which)| match which {
+    (target, text(), any::<i32>(), 0..12u8).prop_map(|(target, text, number, which)| match which {
         0 => Action::Restart(target),
         1 => Action::Reload(target),
         2 => Action::Stop(target),
@@ -222,6 +228,12 @@ fn action() -> impl Strategy<Value = Action> {
             uuid: String::new(),
         }),
         6 => Action::Ping,
+        7 => Action::Pull(target),
+        8 => Action::Backward(target),
+        9 => Action::Forward(target),
+        10 => Action::Install(Module {
+            name: "pm2-logrotate".into(),
+        }),
         _ => Action::Delete(target),
     })
 }

@@ -12,7 +12,7 @@ import { apps, fleet, now, renewBucket, watchError } from '../../store/live';
 import { Button, Failure, IconButton, Search, Segment, Skeleton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
 import { openMenu } from '../../ui/overlay';
-import { command, mayAct, menuOf, obstacle, running, stop } from '../commands';
+import { across, command, hindrance, mayAct, menuOf, obstacle, running, stop } from '../commands';
 import { sortServers } from '../overview/rows';
 import { Status, Value } from '../values';
 import { Chart, type GroupBy } from './chart';
@@ -191,8 +191,26 @@ function CustomRange({ from, until, onChange, onReset }: CustomRangeProps) {
 }
 
 function Places({ places, chosen }: { readonly places: readonly Place[]; readonly chosen: string }) {
+  const targets = places.filter((p) => p.app.shown > 0);
+  const able = (verb: string) => targets.some((p) => hindrance(p.server, verb) === '');
   return (
     <section class="panel places" aria-label="Where it runs">
+      {mayAct() && targets.length > 1 ? (
+        <div class="row across">
+          <span class="sub">On all {targets.length} servers</span>
+          <Button kind="small" icon="restart" disabled={!able('restart')} onClick={() => across(targets, 'restart')}>
+            Restart…
+          </Button>
+          <Button kind="small" icon="reload" disabled={!able('reload')} onClick={() => across(targets, 'reload')}>
+            Reload…
+          </Button>
+          {targets.some((p) => p.app.instances.some((i) => i.versioning)) ? (
+            <Button kind="small" icon="branch" disabled={!able('pull')} onClick={() => across(targets, 'pull')}>
+              Pull…
+            </Button>
+          ) : null}
+        </div>
+      ) : null}
       <table class="grid">
         <thead>
           <tr>
@@ -222,7 +240,7 @@ function Places({ places, chosen }: { readonly places: readonly Place[]; readonl
           {places.map(({ server, app }) => {
             const status = statusOf(app);
             const target = { server, app };
-            const because = obstacle(server);
+            const because = (verb: string) => hindrance(server, verb);
             const on = running(target);
             const git = app.instances.find((p) => p.versioning)?.versioning;
             return (
@@ -264,7 +282,7 @@ function Places({ places, chosen }: { readonly places: readonly Place[]; readonl
                         <Button
                           kind="small"
                           icon={on ? 'restart' : 'start'}
-                          because={because}
+                          because={because(on ? 'restart' : 'start')}
                           onClick={() => command(target, on ? 'restart' : 'start')}
                         >
                           {on ? 'Restart' : 'Start'}
@@ -274,12 +292,12 @@ function Places({ places, chosen }: { readonly places: readonly Place[]; readonl
                             <Button
                               kind="small"
                               icon="reload"
-                              because={because}
+                              because={because('reload')}
                               onClick={() => command(target, 'reload')}
                             >
                               Reload
                             </Button>
-                            <Button kind="small" icon="stop" because={because} onClick={() => stop(target)}>
+                            <Button kind="small" icon="stop" because={because('stop')} onClick={() => stop(target)}>
                               Stop
                             </Button>
                           </>
@@ -295,7 +313,9 @@ function Places({ places, chosen }: { readonly places: readonly Place[]; readonl
                       icon="more"
                       label={`More for ${app.name} on ${server.name}`}
                       aria-haspopup="menu"
-                      onClick={(e) => openMenu(e.currentTarget, `${app.name} on ${server.name}`, menuOf(target))}
+                      onClick={(e) =>
+                        openMenu(e.currentTarget, `${app.name} on ${server.name}`, menuOf(target), obstacle(server))
+                      }
                     />
                   </div>
                 </td>

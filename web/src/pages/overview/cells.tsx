@@ -1,7 +1,6 @@
 /** The rows of the overview. Each is one line of a treegrid with a fixed height. */
 import { away, back, badge } from '../../format/absence';
 import { checksOf, ill } from '../../format/checks';
-import { lacks } from '../../format/needs';
 import { ago, span, stamp } from '../../format/time';
 import { bytes, count, millis, percent } from '../../format/units';
 import { versionNote } from '../../format/versions';
@@ -13,7 +12,7 @@ import { now } from '../../store/live';
 import { IconButton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
 import { openMenu } from '../../ui/overlay';
-import { command, mayAct, menuOf, obstacle, running, stop, type Target } from '../commands';
+import { command, hindrance, mayAct, menuOf, obstacle, running, serverMenuOf, stop, type Target } from '../commands';
 import { Spark, Status, Value } from '../values';
 import type { Row } from './rows';
 
@@ -102,6 +101,16 @@ export function ServerCells({ server, twins, onCheck, onDelete }: ServerCellsPro
         aria-haspopup="dialog"
         onClick={() => onCheck(server)}
       />
+      {mayAct() ? (
+        <IconButton
+          icon="more"
+          label={`More for server ${server.name}`}
+          small
+          aria-haspopup="menu"
+          tabIndex={-1}
+          onClick={(e) => openMenu(e.currentTarget, server.name, serverMenuOf(server), obstacle(server))}
+        />
+      ) : null}
       {may('admin') ? (
         <IconButton
           icon="trash"
@@ -189,7 +198,7 @@ export function StripCells({
 }
 
 function RowButtons({ target }: { readonly target: Target }) {
-  const because = obstacle(target.server);
+  const because = (verb: string) => hindrance(target.server, verb);
   const on = running(target);
   const what = target.process ? `${target.app.name} ${target.process.pm_id}` : target.app.name;
   return (
@@ -201,7 +210,7 @@ function RowButtons({ target }: { readonly target: Target }) {
               small
               icon="restart"
               label={`Restart ${what}`}
-              because={because}
+              because={because('restart')}
               tabIndex={-1}
               onClick={() => command(target, 'restart')}
             />
@@ -209,7 +218,7 @@ function RowButtons({ target }: { readonly target: Target }) {
               small
               icon="stop"
               label={`Stop ${what}`}
-              because={because || lacks(target.server, 'stop')}
+              because={because('stop')}
               tabIndex={-1}
               onClick={() => stop(target)}
             />
@@ -219,7 +228,7 @@ function RowButtons({ target }: { readonly target: Target }) {
             small
             icon="start"
             label={`Start ${what}`}
-            because={because}
+            because={because('start')}
             tabIndex={-1}
             onClick={() => command(target, 'start')}
           />
@@ -231,7 +240,9 @@ function RowButtons({ target }: { readonly target: Target }) {
         label={`More for ${what}`}
         aria-haspopup="menu"
         tabIndex={-1}
-        onClick={(e) => openMenu(e.currentTarget, `${what} on ${target.server.name}`, menuOf(target))}
+        onClick={(e) =>
+          openMenu(e.currentTarget, `${what} on ${target.server.name}`, menuOf(target), obstacle(target.server))
+        }
       />
     </div>
   );
@@ -264,6 +275,7 @@ export function AppCells({
             ×{n}
           </span>
         ) : null}
+        {first?.module ? <span class="badge">module</span> : null}
         {app.overPlan > 0 && !none ? <span class="badge warn">{app.shown} monitored</span> : null}
         {first && first.namespace !== '' && first.namespace !== 'default' ? (
           <span class="ns cut">{first.namespace}</span>

@@ -9,7 +9,7 @@ import { bucketId } from '../../store/buckets';
 import { now } from '../../store/live';
 import { Button } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
-import { command, mayAct, obstacle, own, type Target } from '../commands';
+import { command, hindrance, mayAct, own, type Target } from '../commands';
 import { Spark, Value } from '../values';
 import { actionsOf } from './rows';
 
@@ -35,7 +35,6 @@ function Tile({ label, hint, text, measure, value, spark, of }: TileProps) {
 
 export function Detail({ server, app }: { readonly server: Server; readonly app: App }) {
   const target: Target = { server, app };
-  const because = obstacle(server);
   const many = app.instances.length > 1;
   const mean = many ? 'Mean of the instances' : undefined;
   const git = app.instances.find((p) => p.versioning)?.versioning ?? null;
@@ -129,7 +128,7 @@ export function Detail({ server, app }: { readonly server: Server; readonly app:
               <Button
                 kind="small"
                 icon="reload"
-                because={because}
+                because={hindrance(server, 'reload')}
                 tabIndex={-1}
                 onClick={() => command(target, 'reload')}
               >
@@ -138,7 +137,7 @@ export function Detail({ server, app }: { readonly server: Server; readonly app:
               <Button
                 kind="small"
                 icon="reset"
-                because={because}
+                because={hindrance(server, 'reset')}
                 tabIndex={-1}
                 onClick={() => command(target, 'reset')}
               >
@@ -173,11 +172,17 @@ export function Detail({ server, app }: { readonly server: Server; readonly app:
           <div>
             {mayAct()
               ? actions.map((a) => (
-                  <Button key={a} kind="small" because={because} tabIndex={-1} onClick={() => own(target, a)}>
-                    {a}
+                  <Button
+                    key={a.name}
+                    kind="small"
+                    because={hindrance(server, 'custom')}
+                    tabIndex={-1}
+                    onClick={() => own(target, a)}
+                  >
+                    {a.param ? `${a.name}…` : a.name}
                   </Button>
                 ))
-              : actions.join(', ')}
+              : actions.map((a) => a.name).join(', ')}
           </div>
         </div>
       ) : null}

@@ -1,7 +1,7 @@
 /** The overview as a flat list of rows with known heights: servers, their apps, what is open below them. Pure. */
 import { back } from '../../format/absence';
 import { health } from '../../format/severity';
-import type { Process, Server } from '../../link/protocol';
+import type { AppAction, Process, Server } from '../../link/protocol';
 import { type App, metricsOf } from '../../store/apps';
 
 export type Strip = 'offline' | 'back' | 'reverse' | 'reverse-disabled' | 'conflict';
@@ -81,7 +81,7 @@ export function detailHeight(app: App, narrow: boolean): number {
   return h.head + (metrics > 0 ? metrics * h.metric + 13 : 0) + (actions > 0 ? h.action + 1 : 0);
 }
 
-export function actionsOf(app: App): readonly string[] {
+export function actionsOf(app: App): readonly AppAction[] {
   return app.instances.find((p) => p.actions.length > 0)?.actions ?? [];
 }
 

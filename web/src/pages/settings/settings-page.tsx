@@ -1,13 +1,15 @@
-/** Settings of a bucket: its servers, its keys, its members. */
+/** Settings of a bucket: its servers, the use of its plan, its keys, its members. */
 import './settings.css';
 import { to } from '../../router';
 import { bucketId } from '../../store/buckets';
 import { General } from './general';
 import { Members } from './members';
+import { PlanUse } from './plan-use';
 import { ServerBox } from './server-box';
 
 const TABS = [
   ['servers', 'Servers'],
+  ['plan', 'Plan'],
   ['general', 'General'],
   ['members', 'Members'],
 ] as const;
@@ -23,7 +25,7 @@ export function SettingsPage({ tab }: { readonly tab: string }) {
           </a>
         ))}
       </nav>
-      {tab === 'general' ? <General /> : tab === 'members' ? <Members /> : <ServerBox />}
+      {tab === 'general' ? <General /> : tab === 'members' ? <Members /> : tab === 'plan' ? <PlanUse /> : <ServerBox />}
     </div>
   );
 }

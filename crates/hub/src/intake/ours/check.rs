@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Refusal, admit};
 use crate::api::ApiError;
+use crate::api::input::Peer;
 use crate::intake::keys::Order;
 use crate::live::bucket::Prospect;
 use crate::live::model::cut;
@@ -34,17 +35,24 @@ struct Question {
 
 pub(super) async fn check(
     State(state): State<AppState>,
+    Peer(address): Peer,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
-    match answer(&state, &headers, &body).await {
+    let address = address.map(|ip| ip.to_string());
+    match answer(&state, &headers, address.as_deref(), &body).await {
         Ok(answer) => Json(answer).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn answer(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
-    let (bucket, order) = admit(state, headers).await?;
+async fn answer(
+    state: &AppState,
+    headers: &HeaderMap,
+    address: Option<&str>,
+    body: &[u8],
+) -> Result<Value, Refusal> {
+    let (bucket, order) = admit(state, headers, address).await?;
     let question: Question = serde_json::from_slice(body)
         .map_err(|error| Refusal::Api(ApiError::bad_request(format!("not understood: {error}"))))?;
     let name = cut(&question.name, MAX_NAME).to_owned();

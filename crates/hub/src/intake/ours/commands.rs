@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use wire::action::{self, Action, ActionErrorCode, ActionRequest, ActionResult};
 
-use crate::live::link::{ActionError, Command, Request, ScaleTo, Target, Verb};
+use crate::live::link::{ActionError, Command, Output, Request, ScaleTo, Target, Verb};
 
 /// Actions under way on one link; more are refused.
 const MAX_PENDING: usize = 256;
@@ -15,19 +15,27 @@ const MAX_PENDING: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     next: u64,
-    waiting: BTreeMap<u64, (Request, oneshot::Sender<Result<Value, ActionError>>)>,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    reply: oneshot::Sender<Result<Value, ActionError>>,
+    output: Option<Output>,
 }
 
 impl Pending {
     /// The message to send for `command`; `None` when it was refused, which its sender knows by then.
     pub(super) fn start(&mut self, command: Command) -> Option<ActionRequest> {
         // Whoever gave up waiting leaves the table.
-        self.waiting.retain(|_, (_, reply)| !reply.is_closed());
+        self.waiting.retain(|_, waiting| !waiting.reply.is_closed());
         let Command {
             request,
             reply,
             patience,
             by,
+            output,
         } = command;
         if self.waiting.len() >= MAX_PENDING {
             let _ = reply.send(Err(ActionError::Busy));
@@ -35,7 +43,14 @@ impl Pending {
         }
         let action = to_wire(&request);
         self.next += 1;
-        self.waiting.insert(self.next, (request, reply));
+        self.waiting.insert(
+            self.next,
+            Waiting {
+                request,
+                reply,
+                output,
+            },
+        );
         let timeout_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
         Some(ActionRequest {
             id: self.next,
@@ -45,22 +60,27 @@ impl Pending {
         })
     }
 
+    /// Action `id` says something while it runs, JSON text.
+    pub(super) fn said(&self, id: u64, data: &str) {
+        if let Some(output) = self.waiting.get(&id).and_then(|waiting| waiting.output.as_ref()) {
+            output.give(serde_json::from_str(data).unwrap_or_else(|_| Value::String(data.to_owned())));
+        }
+    }
+
     /// The uuid under which output of action `id` is told, when it streams.
     pub(super) fn scope(&self, id: u64) -> Option<(&Request, &str)> {
-        match self.waiting.get(&id) {
-            Some((
-                request @ Request::Custom {
-                    scope: Some(scope), ..
-                },
-                _,
-            )) => Some((request, scope)),
+        let request = &self.waiting.get(&id)?.request;
+        match request {
+            Request::Custom {
+                scope: Some(scope), ..
+            } => Some((request, scope)),
             _ => None,
         }
     }
 
     /// Takes a result: the request it answers and what came of it. `None` when nobody asked.
     pub(super) fn finish(&mut self, result: ActionResult) -> Option<Finished> {
-        let (request, reply) = self.waiting.remove(&result.id)?;
+        let Waiting { request, reply, .. } = self.waiting.remove(&result.id)?;
         let outcome = match result.error {
             None if result.data.is_empty() => Ok(Value::Null),
             None => Ok(serde_json::from_str(&result.data).unwrap_or(Value::String(result.data))),
@@ -107,7 +127,18 @@ fn to_wire(request: &Request) -> Action {
             Verb::Delete => Action::Delete(target(to)),
             Verb::Reset => Action::Reset(target(to)),
             Verb::Ping => Action::Ping,
+            Verb::Pull => Action::Pull(target(to)),
+            Verb::Backward => Action::Backward(target(to)),
+            Verb::Forward => Action::Forward(target(to)),
         },
+        Request::Module { install, name } => {
+            let module = action::Module { name: name.clone() };
+            if *install {
+                Action::Install(module)
+            } else {
+                Action::Uninstall(module)
+            }
+        }
         Request::Scale { app, to } => {
             let (number, relative) = match to {
                 ScaleTo::Exactly(n) => (i32::try_from(*n).unwrap_or(i32::MAX), false),
@@ -147,6 +178,7 @@ mod tests {
                 reply,
                 patience: Duration::from_secs(30),
                 by: "me".into(),
+                output: None,
             },
             answer,
         )

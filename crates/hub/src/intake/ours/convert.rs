@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use wire::action::Verb;
 use wire::live::{ApplyError, Delta, Snapshot, View};
 use wire::message::Hello;
 use wire::telemetry::{self, EventKind, SampleBatch};
@@ -27,6 +28,7 @@ pub(super) struct Mirror {
     reverse_disabled: bool,
     /// How far its clock was ahead of ours when it said hello.
     clock_ahead: Option<Millis>,
+    allowed: Vec<Verb>,
     view: View,
     facts: BTreeMap<u32, Arc<ProcessFacts>>,
 }
@@ -43,6 +45,7 @@ impl Mirror {
             incarnation: incarnation(hello),
             address,
             reverse_disabled: hello.reverse_disabled,
+            allowed: hello.allowed.clone(),
             view: View::default(),
             facts: BTreeMap::new(),
         }
@@ -71,7 +74,14 @@ impl Mirror {
             unique_id: Some(self.incarnation.clone()),
             reverse_disabled: self.reverse_disabled,
             clock_ahead: self.clock_ahead,
+            allowed: Some(self.allowed.iter().map(|verb| verb.as_str().to_owned()).collect()),
         }
+    }
+
+    /// The policy of the host has changed.
+    pub(super) fn set_allowed(&mut self, verbs: Vec<Verb>) -> Report {
+        self.allowed = verbs;
+        self.report(None)
     }
 
     /// The whole view is new.
@@ -197,6 +207,7 @@ fn touches_facts(change: &telemetry::ProcessChange) -> bool {
         unique_id,
         versioning,
         actions,
+        module,
         ..
     } = change;
     name.is_some()
@@ -212,6 +223,7 @@ fn touches_facts(change: &telemetry::ProcessChange) -> bool {
         || unique_id.is_some()
         || versioning.is_some()
         || actions.is_some()
+        || module.is_some()
 }
 
 fn facts(process: &telemetry::Process) -> ProcessFacts {
@@ -231,6 +243,7 @@ fn facts(process: &telemetry::Process) -> ProcessFacts {
         node_env: told(&process.node_env),
         unique_id: told(&process.unique_id),
         created_at: time(process.created_at),
+        module: process.module,
         versioning: versioning(&process.versioning),
         actions: process
             .actions

@@ -12,6 +12,7 @@ mod reports;
 mod reverse;
 mod session;
 mod skew;
+mod subscriptions;
 
 pub use push::Pushes;
 pub use reverse::Reverses;
@@ -27,8 +28,12 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 
 use super::keys::{self, Order};
+use super::trace;
 use crate::api::ApiError;
 use crate::api::input::{Origin, Peer};
+use crate::live::attempts::Who;
+use crate::live::model::{AgentKind, cut};
+use crate::live::server::MAX_NAME;
 use crate::ports::Door;
 use crate::state::AppState;
 use crate::store::catalog::Bucket;
@@ -53,8 +58,12 @@ struct Visitor {
     address: Option<String>,
     /// Root of the hub as the agent calls it, for the link that people are shown.
     root: String,
+    /// Whether it is a socket.
+    socket: bool,
     /// How commands get to it.
     commands: Way,
+    /// What the agent says that its home is called, before it says anything else.
+    machine: String,
 }
 
 /// How commands get to an agent.
@@ -68,6 +77,27 @@ enum Way {
     None,
 }
 
+impl Visitor {
+    fn who(&self) -> Who {
+        who(self.address.clone(), self.machine.clone())
+    }
+}
+
+fn who(address: Option<String>, machine: String) -> Who {
+    Who {
+        kind: AgentKind::Pilothouse,
+        address: address.unwrap_or_default(),
+        mark: machine,
+    }
+}
+
+fn machine(headers: &HeaderMap) -> String {
+    let told = headers
+        .get(wire::MACHINE_HEADER)
+        .and_then(|value| value.to_str().ok());
+    cut(told.unwrap_or_default(), MAX_NAME).to_owned()
+}
+
 async fn connect(
     State(state): State<AppState>,
     Origin(root): Origin,
@@ -76,13 +106,16 @@ async fn connect(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let visitor = match admit(&state, &headers).await {
+    let address = address.map(|ip| ip.to_string());
+    let visitor = match admit(&state, &headers, address.as_deref()).await {
         Ok((bucket, order)) => Visitor {
             bucket,
             order,
-            address: address.map(|ip| ip.to_string()),
+            address,
             root,
+            socket: true,
             commands: if is_push(door) { Way::Apart } else { Way::Same },
+            machine: machine(&headers),
         },
         Err(refusal) => return refusal.into_response(),
     };
@@ -104,6 +137,8 @@ fn is_push(door: Option<Extension<Door>>) -> bool {
     door.is_some_and(|Extension(door)| door == Door::Push)
 }
 
+const CLOSED: &str = "this bucket does not take agents at present";
+
 /// Why an agent is not let in.
 enum Refusal {
     Keys,
@@ -120,16 +155,17 @@ impl IntoResponse for Refusal {
                 StatusCode::UNAUTHORIZED,
                 "the hub does not know these keys; copy the link command from its dashboard",
             ),
-            Self::Closed => say(
-                StatusCode::FORBIDDEN,
-                "this bucket does not take agents at present",
-            ),
+            Self::Closed => say(StatusCode::FORBIDDEN, CLOSED),
             Self::Api(error) => error.into_response(),
         }
     }
 }
 
-async fn admit(state: &AppState, headers: &HeaderMap) -> Result<(Bucket, Order), Refusal> {
+async fn admit(
+    state: &AppState,
+    headers: &HeaderMap,
+    address: Option<&str>,
+) -> Result<(Bucket, Order), Refusal> {
     let bearer = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -139,10 +175,13 @@ async fn admit(state: &AppState, headers: &HeaderMap) -> Result<(Bucket, Order),
     let found = keys::find(state, one, other)
         .await
         .map_err(|error| Refusal::Api(error.into()))?;
-    let (bucket, order) = found.ok_or(Refusal::Keys)?;
-    if bucket.active {
-        Ok((bucket, order))
-    } else {
-        Err(Refusal::Closed)
-    }
+    let refusal = match found {
+        Some((bucket, order)) if bucket.active => return Ok((bucket, order)),
+        Some(_) => Refusal::Closed,
+        None => Refusal::Keys,
+    };
+    let closed = matches!(refusal, Refusal::Closed).then_some(CLOSED);
+    let who = who(address.map(str::to_owned), machine(headers));
+    trace::refused(state, one, other, who, closed).await;
+    Err(refusal)
 }

@@ -17,7 +17,7 @@ use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt};
 use wire::push;
 
-use super::{Visitor, Way, admit, is_push, session};
+use super::{Visitor, Way, admit, is_push, machine, session};
 use crate::api::ApiError;
 use crate::api::input::{Origin, Peer};
 use crate::ids::BucketId;
@@ -76,7 +76,8 @@ pub(super) async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (bucket, order) = match admit(&state, &headers).await {
+    let address = address.map(|ip| ip.to_string());
+    let (bucket, order) = match admit(&state, &headers, address.as_deref()).await {
         Ok(found) => found,
         Err(refusal) => return refusal.into_response(),
     };
@@ -94,9 +95,11 @@ pub(super) async fn receive(
             let visitor = Visitor {
                 bucket,
                 order,
-                address: address.map(|ip| ip.to_string()),
+                address,
                 root,
+                socket: false,
                 commands: if is_push(door) { Way::Apart } else { Way::None },
+                machine: machine(&headers),
             };
             match begin(&state, visitor) {
                 Some((token, push)) => (token, push, WELCOME_WITHIN),

@@ -19,6 +19,7 @@ use wire::message::{Ping, Pong, Refuse, RefuseCode};
 use wire::{AgentMessage, HubMessage, SessionId};
 
 use super::{admit, session};
+use crate::api::input::Peer;
 use crate::ids::BucketId;
 use crate::state::AppState;
 
@@ -84,10 +85,12 @@ impl Drop for Place {
 
 pub(super) async fn connect(
     State(state): State<AppState>,
+    Peer(address): Peer,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let bucket = match admit(&state, &headers).await {
+    let address = address.map(|ip| ip.to_string());
+    let bucket = match admit(&state, &headers, address.as_deref()).await {
         Ok((bucket, _)) => bucket.id,
         Err(refusal) => return refusal.into_response(),
     };

@@ -10,10 +10,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use wire::message::{
-    Ack, Hello, KeyOrder, LogSubscribe, LogUnsubscribe, Ping, Pong, Refuse, RefuseCode, Resend, Settings,
-    Welcome,
-};
+use wire::message::{Ack, Hello, KeyOrder, Ping, Pong, Refuse, RefuseCode, Resend, Settings, Welcome};
 use wire::{AgentMessage, HubMessage};
 
 use super::commands::{Finished, Pending};
@@ -21,9 +18,12 @@ use super::convert::{Mirror, incarnation};
 use super::reports::Reports;
 use super::reverse::{Commands, Reverses};
 use super::skew::Skew;
+use super::subscriptions::{self, Subscriptions};
 use super::{Order, Visitor, Way};
+use crate::intake::trace::Trace;
 use crate::intake::{keys, notices};
 use crate::live::absence::{Departure, Life};
+use crate::live::attempts::{Problem, Step};
 use crate::live::bucket::Bucket;
 use crate::live::identity::Newcomer;
 use crate::live::link::{ActionError, Command, Reverse};
@@ -41,10 +41,6 @@ const SILENCE: Duration = Duration::from_secs(45);
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// A write that takes longer means that nobody reads.
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
-/// Log subscriptions run this long, and are renewed at half of it.
-const LOG_LEASE: Duration = Duration::from_secs(120);
-/// Apps with a subscription of their own; beyond, everything is subscribed and filtered here.
-const MAX_APP_SUBSCRIPTIONS: usize = 32;
 /// Longest log line passed on.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -80,6 +76,21 @@ impl Ending {
             Self::Refused(_, why) => Some(format!("The agent was refused: {why}")),
         }
     }
+
+    /// What people can do something about.
+    fn to_step(&self) -> Option<Step> {
+        let Self::Refused(code, message) = self else {
+            return None;
+        };
+        let problem = match code {
+            RefuseCode::Hidden => Problem::Hidden,
+            RefuseCode::Pending => Problem::NoPlace,
+            RefuseCode::Versions => Problem::Versions,
+            RefuseCode::Protocol | RefuseCode::Violation => Problem::Protocol,
+            _ => return None,
+        };
+        Some(Step::Refused(problem, message.clone()))
+    }
 }
 
 /// Nobody takes what is said.
@@ -94,12 +105,24 @@ pub(super) type Stream = Pin<Box<dyn futures_util::Stream<Item = Result<Message,
 pub(super) async fn serve(state: AppState, visitor: Visitor, mut sink: Sink, mut stream: Stream) {
     let bucket = visitor.bucket.id;
     let address = visitor.address.clone().unwrap_or_default();
-    let ending = match greet(&state, &visitor, &mut stream).await {
+    let trace = Trace::begin(&state, state.live.bucket(bucket), visitor.who());
+    trace.step(Step::Open {
+        socket: visitor.socket,
+    });
+    let ending = match greet(&state, &visitor, &trace, &mut stream).await {
         Ok((hello, link, commands)) => {
             let server = link.server();
             let name = cut(&hello.facts.name, MAX_NAME).to_owned();
             tracing::info!(%bucket, %server, name, address, "an agent linked");
-            let ending = converse(&state, visitor, hello, link, commands, &mut sink, &mut stream).await;
+            let ending = converse(
+                &state,
+                visitor,
+                (hello, link, trace.clone()),
+                commands,
+                &mut sink,
+                &mut stream,
+            )
+            .await;
             tracing::info!(%bucket, %server, name, address, ending = ?ending, "a link ended");
             ending
         }
@@ -108,6 +131,10 @@ pub(super) async fn serve(state: AppState, visitor: Visitor, mut sink: Sink, mut
             ending
         }
     };
+    if let Some(step) = ending.to_step() {
+        trace.step(step);
+    }
+    trace.step(Step::Ended);
     // When the hub stops, the connection just ends: the agent comes back by itself.
     if let Ending::Refused(code, message) = ending {
         let refusal = HubMessage::Refuse(Refuse {
@@ -196,6 +223,7 @@ async fn send(sink: &mut Sink, message: &HubMessage) -> Result<(), Ending> {
 async fn greet(
     state: &AppState,
     visitor: &Visitor,
+    trace: &Trace,
     stream: &mut Stream,
 ) -> Result<(Hello, Link, mpsc::Receiver<Command>), Ending> {
     let hello = match tokio::time::timeout(HELLO_WITHIN, receive(stream)).await {
@@ -212,6 +240,10 @@ async fn greet(
         );
         return Err(Ending::Refused(RefuseCode::Protocol, message));
     }
+    trace.step(Step::Named {
+        name: name(&hello),
+        hostname: hello.facts.hostname.clone(),
+    });
     let facts = Mirror::new(&hello, visitor.address.clone(), state.now_ms()).server_facts();
     let versions = &hello.facts.versions;
     if let Err(unfit) = wire::versions::check(&versions.pm2, &versions.node) {
@@ -258,7 +290,13 @@ async fn greet(
         },
     };
     match state.live.bucket(visitor.bucket.id).receive(caller).await {
-        Ok(Received::Joined(link)) => Ok((hello, link, commands)),
+        Ok(Received::Joined(link)) => {
+            trace.step(Step::Linked {
+                server: link.server(),
+                disabled: hello.reverse_disabled,
+            });
+            Ok((hello, link, commands))
+        }
         Ok(Received::Hidden | Received::Wait) => Err(hidden()),
         Ok(Received::NoPlace) => {
             let message = crate::intake::no_place(visitor.bucket.max_servers);
@@ -301,8 +339,7 @@ fn name(hello: &Hello) -> String {
 async fn converse(
     state: &AppState,
     visitor: Visitor,
-    hello: Hello,
-    link: Link,
+    (hello, link, trace): (Hello, Link, Trace),
     mut commands: mpsc::Receiver<Command>,
     sink: &mut Sink,
     stream: &mut Stream,
@@ -360,6 +397,7 @@ async fn converse(
         reverse: None,
         interest: link.tap().interest(),
         resend_asked: false,
+        trace: Some(trace),
         link,
     };
     if session.skew.is_off() {
@@ -401,6 +439,8 @@ struct Session<'a> {
     reverse: Option<Commands>,
     interest: watch::Receiver<Interest>,
     resend_asked: bool,
+    /// Until the first data has come.
+    trace: Option<Trace>,
 }
 
 impl Session<'_> {
@@ -415,7 +455,7 @@ impl Session<'_> {
         tokio::pin!(stopping);
         let mut ping = tokio::time::interval(PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut renew = tokio::time::interval(LOG_LEASE / 2);
+        let mut renew = tokio::time::interval(subscriptions::LEASE / 2);
         renew.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut heard = Instant::now();
         self.interest.mark_changed();
@@ -518,6 +558,9 @@ impl Session<'_> {
                 self.resend_asked = false;
                 let report = self.mirror.reset(snapshot);
                 self.link.report(report).await.map_err(|Closed| unavailable())?;
+                if let Some(trace) = self.trace.take() {
+                    trace.step(Step::Data);
+                }
                 nothing
             }
             AgentMessage::Delta(delta) => match self.mirror.apply(delta) {
@@ -568,7 +611,13 @@ impl Session<'_> {
                 self.pass_logs(batch);
                 nothing
             }
+            AgentMessage::Allowed(allowed) => {
+                let report = self.mirror.set_allowed(allowed.verbs);
+                self.link.report(report).await.map_err(|Closed| unavailable())?;
+                nothing
+            }
             AgentMessage::Progress(progress) => {
+                self.pending.said(progress.id, &progress.data);
                 if let Some((request, uuid)) = self.pending.scope(progress.id) {
                     let data = serde_json::from_str(&progress.data)
                         .unwrap_or(serde_json::Value::String(progress.data));
@@ -689,96 +738,5 @@ async fn why_ended(link: &Link) -> Ending {
         ),
         // Deleted: the next greeting is told what it may do.
         Ok(_) | Err(Closed) => unavailable(),
-    }
-}
-
-/// The log subscriptions of one link.
-#[derive(Debug, Default)]
-struct Subscriptions {
-    next: u64,
-    /// By app; `None` is everything.
-    running: BTreeMap<Option<String>, u64>,
-}
-
-impl Subscriptions {
-    /// Messages that make the agent send what is wanted, and nothing else.
-    fn follow(&mut self, interest: &Interest) -> Vec<HubMessage> {
-        let everything = interest.all || interest.apps.len() > MAX_APP_SUBSCRIPTIONS;
-        let wanted: Vec<Option<String>> = if everything {
-            vec![None]
-        } else {
-            interest.apps.iter().cloned().map(Some).collect()
-        };
-        let mut messages = Vec::new();
-        for app in &wanted {
-            if !self.running.contains_key(app) {
-                self.next += 1;
-                self.running.insert(app.clone(), self.next);
-                messages.push(subscribe(self.next, app.clone()));
-            }
-        }
-        // Ends come after beginnings, so that no line falls between.
-        self.running.retain(|app, id| {
-            let keep = wanted.contains(app);
-            if !keep {
-                messages.push(HubMessage::LogUnsubscribe(LogUnsubscribe { id: *id }));
-            }
-            keep
-        });
-        messages
-    }
-
-    /// A subscription ran out: begins it again if it is still wanted.
-    fn ended(&self, id: u64) -> Option<HubMessage> {
-        self.running
-            .iter()
-            .find(|(_, running)| **running == id)
-            .map(|(app, id)| subscribe(*id, app.clone()))
-    }
-
-    fn renew(&self) -> Vec<HubMessage> {
-        self.running
-            .iter()
-            .map(|(app, id)| subscribe(*id, app.clone()))
-            .collect()
-    }
-}
-
-fn subscribe(id: u64, app: Option<String>) -> HubMessage {
-    let lease_ms = u32::try_from(LOG_LEASE.as_millis()).unwrap_or(u32::MAX);
-    HubMessage::LogSubscribe(LogSubscribe {
-        id,
-        app,
-        lease_ms,
-        by: String::new(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn subscriptions_follow_the_interest() {
-        let interest = |all, apps: &[&str]| Interest {
-            all,
-            apps: apps.iter().map(|a| (*a).to_owned()).collect(),
-        };
-        let kinds = |messages: Vec<HubMessage>| messages.iter().map(HubMessage::kind).collect::<Vec<_>>();
-        let mut logs = Subscriptions::default();
-        assert!(logs.follow(&interest(false, &[])).is_empty());
-        assert_eq!(logs.follow(&interest(false, &["api"])).len(), 1);
-        assert!(
-            logs.follow(&interest(false, &["api"])).is_empty(),
-            "nothing new, nothing said"
-        );
-        assert_eq!(
-            logs.follow(&interest(true, &["api"])).len(),
-            2,
-            "everything begins, the one app ends"
-        );
-        assert_eq!(kinds(logs.renew()).len(), 1);
-        assert_eq!(logs.follow(&interest(false, &[])).len(), 1);
-        assert!(logs.renew().is_empty());
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn server_facts(status: &Status, beside: &Beside) -> ServerFacts {
         unique_id: told(&server.unique_id),
         reverse_disabled: false,
         clock_ahead: beside.clock_ahead,
+        allowed: Some(super::pending::POSSIBLE.map(str::to_owned).to_vec()),
     }
 }
 
@@ -104,6 +105,8 @@ fn facts(status: &ProcessStatus) -> ProcessFacts {
         node_env: status.node_env.clone(),
         unique_id: told(&status.unique_id),
         created_at: status.created_at,
+        // Their agents leave modules' own marks out.
+        module: false,
         versioning: status.versioning.clone(),
         actions: status.actions.iter().map(action).collect(),
     }

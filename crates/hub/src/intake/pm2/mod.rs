@@ -22,9 +22,11 @@ use pm2::agent_wire::{VerifyRequest, verify_accepted, verify_pending, verify_ref
 use serde_json::json;
 
 use super::keys;
+use super::trace::{self, Trace};
 use crate::api::input::{Origin, Peer};
 use crate::live::Hardware;
-use crate::live::model::cut;
+use crate::live::attempts::{Problem, Step, Who};
+use crate::live::model::{AgentKind, cut};
 use crate::live::server::MAX_NAME;
 use crate::state::AppState;
 use crate::store::catalog::Bucket;
@@ -36,6 +38,7 @@ const MAX_VERIFY: usize = 1 << 20;
 /// Largest frame. Heap snapshots come in one; beyond this the socket ends.
 const MAX_FRAME: usize = 64 << 20;
 
+const CLOSED: &str = "This bucket does not take agents at present";
 const WRONG_KEYS: &str = "Wrong keys: copy the link command from the dashboard";
 
 /// `/api/node/verifyPM2` and `/interaction/pm2`.
@@ -48,8 +51,22 @@ pub fn router() -> Router<AppState> {
         .route(SOCKET, get(connect))
 }
 
-async fn verify(State(state): State<AppState>, Origin(origin): Origin, body: Bytes) -> Response {
-    let (status, text) = match judge(&state, &origin, &body).await {
+fn who(address: Option<String>, name: &str) -> Who {
+    Who {
+        kind: AgentKind::Pm2,
+        address: address.unwrap_or_default(),
+        mark: cut(name, MAX_NAME).to_owned(),
+    }
+}
+
+async fn verify(
+    State(state): State<AppState>,
+    Origin(origin): Origin,
+    Peer(address): Peer,
+    body: Bytes,
+) -> Response {
+    let address = address.map(|ip| ip.to_string());
+    let (status, text) = match judge(&state, &origin, address, &body).await {
         Ok(accepted) => (StatusCode::OK, accepted),
         Err((status, message)) => (status, verify_refused(&message)),
     };
@@ -62,7 +79,12 @@ async fn verify(State(state): State<AppState>, Origin(origin): Origin, body: Byt
         .into_response()
 }
 
-async fn judge(state: &AppState, origin: &str, body: &[u8]) -> Result<String, (StatusCode, String)> {
+async fn judge(
+    state: &AppState,
+    origin: &str,
+    address: Option<String>,
+    body: &[u8],
+) -> Result<String, (StatusCode, String)> {
     let request = VerifyRequest::parse(body)
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("Not understood: {error}")))?;
     let found = keys::find(state, &request.public, &request.secret)
@@ -74,18 +96,18 @@ async fn judge(state: &AppState, origin: &str, body: &[u8]) -> Result<String, (S
                 "The hub cannot look up these keys right now".to_owned(),
             )
         })?;
+    let who = who(address, &request.machine_name);
     let Some((bucket, _)) = found else {
         tracing::warn!(
             machine = request.machine_name,
             "a PM2 agent came with unknown keys"
         );
+        trace::refused(state, &request.public, &request.secret, who, None).await;
         return Err((StatusCode::UNAUTHORIZED, WRONG_KEYS.to_owned()));
     };
     if !bucket.active {
-        return Err((
-            StatusCode::FORBIDDEN,
-            "This bucket does not take agents at present".to_owned(),
-        ));
+        trace::refused(state, &request.public, &request.secret, who, Some(CLOSED)).await;
+        return Err((StatusCode::FORBIDDEN, CLOSED.to_owned()));
     }
     let hardware = Hardware {
         cpus: (request.cpus > 0).then_some(request.cpus),
@@ -94,6 +116,11 @@ async fn judge(state: &AppState, origin: &str, body: &[u8]) -> Result<String, (S
         total_mem: (request.memory_mb > 0.0).then_some((request.memory_mb * 1e6) as u64),
     };
     let live = state.live.bucket(bucket.id);
+    let trace = Trace::begin(state, live.clone(), who);
+    trace.step(Step::Named {
+        name: request.machine_name.clone(),
+        hostname: request.hostname.clone(),
+    });
     let name = cut(&request.machine_name, MAX_NAME).to_owned();
     let (who, host, now) = (name.clone(), request.hostname.clone(), state.now_ms());
     if let Ok(Some(unfit)) = live.ask(move |bucket| bucket.too_old(now, &who, &host)).await {
@@ -108,7 +135,9 @@ async fn judge(state: &AppState, origin: &str, body: &[u8]) -> Result<String, (S
         .await
     {
         tracing::info!(bucket = %bucket.id, machine = request.machine_name, "a PM2 agent waits for a place");
-        return Ok(verify_pending(&super::no_place(bucket.max_servers)));
+        let message = super::no_place(bucket.max_servers);
+        trace.step(Step::Refused(Problem::NoPlace, message.clone()));
+        return Ok(verify_pending(&message));
     }
     live.introduce(&request.machine_name, &request.hostname, hardware);
     let socket = |root: &str| format!("{}{SOCKET}", root.replacen("http", "ws", 1));
@@ -130,6 +159,7 @@ struct Visitor {
     pm2_version: Option<String>,
     /// As the header has it; the name that counts comes with the status.
     name: String,
+    trace: Trace,
 }
 
 async fn connect(
@@ -160,11 +190,15 @@ async fn connect(
         )
             .into_response();
     }
+    let address = address.map(|ip| ip.to_string());
+    let name = cut(&header(&headers, "x-km-server"), MAX_NAME).to_owned();
+    let who = who(address.clone(), &name);
     let visitor = Visitor {
+        trace: Trace::begin(&state, state.live.bucket(bucket.id), who),
         bucket,
-        address: address.map(|ip| ip.to_string()),
+        address,
         pm2_version: Some(header(&headers, "x-pm2-version")).filter(|v| !v.is_empty()),
-        name: cut(&header(&headers, "x-km-server"), MAX_NAME).to_owned(),
+        name,
     };
     // Thousands of these are open at once, and most messages are small.
     upgrade

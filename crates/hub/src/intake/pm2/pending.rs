@@ -7,8 +7,12 @@ use pm2::agent_wire::command::{self, Addressee, Method};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::live::link::{ActionError, Command, Request, ScaleTo, Target, Verb};
+use crate::live::link::{ActionError, Command, Output, Request, ScaleTo, Target, Verb};
 
+/// What can be asked of a host with PM2's own agent.
+pub(super) const POSSIBLE: [&str; 8] = [
+    "restart", "reload", "start", "scale", "reset", "custom", "logs", "ping",
+];
 /// Actions under way on one socket; more are refused.
 const MAX_PENDING: usize = 256;
 
@@ -33,10 +37,18 @@ enum Expected {
     },
 }
 
+/// An action that waits for its answer.
+#[derive(Debug)]
+struct Waiting {
+    expected: Expected,
+    reply: Reply,
+    output: Option<Output>,
+}
+
 /// Actions that wait for their answer, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    waiting: VecDeque<(Expected, Reply)>,
+    waiting: VecDeque<Waiting>,
 }
 
 /// What the process list says about the target, where PM2's protocol needs to know.
@@ -51,8 +63,13 @@ pub(super) struct Situation {
 impl Pending {
     /// The frame to send for `command`; `None` when it was refused, which its sender knows by then.
     pub(super) fn start(&mut self, command: Command, situation: Situation) -> Option<String> {
-        self.waiting.retain(|(_, reply)| !reply.is_closed());
-        let Command { request, reply, .. } = command;
+        self.waiting.retain(|waiting| !waiting.reply.is_closed());
+        let Command {
+            request,
+            reply,
+            output,
+            ..
+        } = command;
         let planned = if self.waiting.len() < MAX_PENDING {
             plan(request, situation)
         } else {
@@ -60,7 +77,11 @@ impl Pending {
         };
         match planned {
             Ok((expected, frame)) => {
-                self.waiting.push_back((expected, reply));
+                self.waiting.push_back(Waiting {
+                    expected,
+                    reply,
+                    output,
+                });
                 Some(frame)
             }
             Err(error) => {
@@ -117,6 +138,15 @@ impl Pending {
         });
     }
 
+    /// A scoped action says something while it runs.
+    pub(super) fn scoped_said(&self, uuid: &str, data: &Value) {
+        let about =
+            |waiting: &&Waiting| matches!(&waiting.expected, Expected::Scoped { uuid: u, .. } if u == uuid);
+        if let Some(output) = self.waiting.iter().find(about).and_then(|w| w.output.as_ref()) {
+            output.give(data.clone());
+        }
+    }
+
     /// The end of a scoped action.
     pub(super) fn scoped_ended(&mut self, uuid: &str, outcome: Result<Value, ActionError>) {
         self.finish(
@@ -126,9 +156,9 @@ impl Pending {
     }
 
     fn finish(&mut self, outcome: Result<Value, ActionError>, is_it: impl Fn(&Expected) -> bool) -> bool {
-        let found = self.waiting.iter().position(|(expected, _)| is_it(expected));
+        let found = self.waiting.iter().position(|waiting| is_it(&waiting.expected));
         match found.and_then(|at| self.waiting.remove(at)) {
-            Some((_, reply)) => {
+            Some(Waiting { reply, .. }) => {
                 // Whoever gave up waiting is no error.
                 let _ = reply.send(outcome);
                 true
@@ -176,6 +206,10 @@ fn plan(request: Request, situation: Situation) -> Result<(Expected, String), Ac
                 command::pm2_action(&method),
             ))
         }
+        Request::Module { .. } => Err(ActionError::Unsupported(format!(
+            "{}: PM2's own agent has no such command",
+            request.name()
+        ))),
         Request::Custom {
             name,
             target,
@@ -222,10 +256,9 @@ fn method(verb: Verb, target: &Target, situation: Situation) -> Result<Method, A
         // Their restart also starts what is stopped.
         Verb::Start if situation.running == 0 => Ok(Method::Restart(to)),
         Verb::Start => Err(ActionError::Refused(format!("{} runs already", target.app()))),
-        Verb::Stop | Verb::Delete => Err(ActionError::Unsupported(format!(
-            "{}: PM2's own agent has no such command",
-            verb.as_str()
-        ))),
+        Verb::Stop | Verb::Delete | Verb::Pull | Verb::Backward | Verb::Forward => Err(
+            ActionError::Unsupported(format!("{}: PM2's own agent has no such command", verb.as_str())),
+        ),
     }
 }
 
@@ -244,6 +277,7 @@ mod tests {
             reply,
             patience: Duration::from_secs(30),
             by: "me".into(),
+            output: None,
         };
         let frame = pending.start(
             command,
@@ -299,8 +333,21 @@ mod tests {
     #[test]
     fn what_the_agent_has_not_is_refused_at_once() {
         let mut pending = Pending::default();
-        for verb in [Verb::Stop, Verb::Delete] {
-            let (frame, mut answer) = start(&mut pending, manage(verb, entry(1)));
+        let module = |install| Request::Module {
+            install,
+            name: "mod".into(),
+        };
+        let verbs = [
+            Verb::Stop,
+            Verb::Delete,
+            Verb::Pull,
+            Verb::Backward,
+            Verb::Forward,
+        ];
+        let asked = verbs.map(|verb| manage(verb, entry(1)));
+        for request in asked.into_iter().chain([module(true), module(false)]) {
+            assert!(!POSSIBLE.contains(&request.name()));
+            let (frame, mut answer) = start(&mut pending, request);
             assert_eq!(frame, None);
             assert!(matches!(
                 answer.try_recv().unwrap(),

@@ -21,8 +21,10 @@ use super::convert::{self, Beside, Known};
 use super::lines::Lines;
 use super::pending::{Pending, Situation};
 use super::recorder::Recorder;
+use crate::intake::trace::Trace;
 use crate::intake::{keys, notices};
 use crate::live::absence::{Departure, Life};
+use crate::live::attempts::{Problem, Step};
 use crate::live::identity::Newcomer;
 use crate::live::link::{ActionError, Command, Request};
 use crate::live::logs::{Interest, LogBatch, LogLine};
@@ -50,6 +52,8 @@ const CLOCK_TOLERANCE: Millis = 300_000;
 const MAX_RECENT_EXCEPTIONS: usize = 32;
 /// Repeats of an exception carry the same time, within this.
 const SAME_MOMENT: Millis = 10;
+
+const HIDDEN: &str = "this server was deleted in the dashboard; run `pm2 link` there again to bring it back";
 
 /// How a socket ends.
 #[derive(Debug)]
@@ -87,8 +91,14 @@ pub(super) async fn serve(state: AppState, visitor: Visitor, socket: WebSocket) 
     let (name, address) = (visitor.name.clone(), visitor.address.clone().unwrap_or_default());
     let id = visitor.bucket.id;
     tracing::info!(bucket = %id, name, address, "a PM2 agent opened a socket");
+    let trace = visitor.trace.clone();
+    trace.step(Step::Open { socket: true });
     let mut session = Session::new(&state, visitor);
     let ending = session.run(&mut sink, &mut stream).await;
+    if let Ending::Violation(reason) = &ending {
+        trace.step(Step::Refused(Problem::Protocol, reason.clone()));
+    }
+    trace.step(Step::Ended);
     if let Some(link) = session.link.take() {
         if let Some(why) = ending.failure() {
             link.failed(why).await;
@@ -140,6 +150,8 @@ struct Session<'a> {
     recorder: Recorder,
     exceptions: VecDeque<(u32, Millis, u64)>,
     streaming: bool,
+    trace: Trace,
+    max_servers: Option<u32>,
 }
 
 impl<'a> Session<'a> {
@@ -175,6 +187,8 @@ impl<'a> Session<'a> {
             recorder: Recorder::new(state.clone(), visitor.bucket.id),
             exceptions: VecDeque::new(),
             streaming: false,
+            trace: visitor.trace,
+            max_servers: visitor.bucket.max_servers,
         }
     }
 
@@ -400,6 +414,11 @@ impl<'a> Session<'a> {
         };
         match self.bucket.receive(caller).await? {
             Received::Joined(link) => {
+                self.trace.step(Step::Linked {
+                    server: link.server(),
+                    disabled: false,
+                });
+                self.trace.step(Step::Data);
                 self.interest = Some(link.tap().interest());
                 self.commands = Some(queue);
                 self.link = Some(link);
@@ -407,7 +426,11 @@ impl<'a> Session<'a> {
             }
             Received::Wait => Ok(false),
             // The next status asks again.
-            Received::Hidden | Received::NoPlace => {
+            other @ (Received::Hidden | Received::NoPlace) => {
+                self.trace.step(match other {
+                    Received::Hidden => Step::Refused(Problem::Hidden, HIDDEN.to_owned()),
+                    _ => Step::Refused(Problem::NoPlace, crate::intake::no_place(self.max_servers)),
+                });
                 self.early.clear();
                 Ok(false)
             }
@@ -491,10 +514,11 @@ impl<'a> Session<'a> {
             Message::Scoped(output) => {
                 self.publish(&channel, pm_id, at, payload);
                 match output.step {
-                    ScopedStep::Stream => {}
+                    ScopedStep::Stream => self.pending.scoped_said(&output.uuid, &output.data),
                     ScopedStep::End => self.pending.scoped_ended(&output.uuid, Ok(output.data)),
                     ScopedStep::Error => {
-                        let error = ActionError::Refused(output.data.to_string());
+                        let why = output.data.as_str().map(str::to_owned);
+                        let error = ActionError::Refused(why.unwrap_or_else(|| output.data.to_string()));
                         self.pending.scoped_ended(&output.uuid, Err(error));
                     }
                 }
