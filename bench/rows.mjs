@@ -6,6 +6,7 @@ import { clusterRows } from './cluster.mjs';
 import { fleetRows } from './fleet.mjs';
 import { withHub } from './hub.mjs';
 import { cpuSeconds, pss, read, until } from './sides.mjs';
+import { supervisord } from './supervisord.mjs';
 
 const MB = 1024 * 1024;
 
@@ -205,6 +206,26 @@ export const rows = [
     more: true,
     rounds: 2,
     measure: throughput(128, 65536, ['--time']),
+  },
+  {
+    id: 'supervisord-bulk',
+    what: 'output → log file, 64 KiB writes, beside supervisord',
+    unit: 'MB/s',
+    target: '1000 MB/s',
+    more: true,
+    rounds: 3,
+    peer: supervisord,
+    measure: throughput(512, 65536),
+  },
+  {
+    id: 'supervisord-lines',
+    what: 'output → log file, 100-byte writes, beside supervisord',
+    unit: 'MB/s',
+    target: 'as fast as the writer',
+    more: true,
+    rounds: 2,
+    peer: supervisord,
+    measure: throughput(64, 100),
   },
   {
     id: 'idle',

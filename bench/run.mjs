@@ -16,10 +16,15 @@ if (chosen.length === 0) {
 
 const results = [];
 for (const row of chosen) {
+  const peer = row.peer ?? theirs;
+  if (peer.there === false) {
+    process.stderr.write(`${row.what}: left out, the peer is not installed\n`);
+    continue;
+  }
   process.stderr.write(`${row.what} …\n`);
   const figures = { theirs: [], ours: [] };
   for (let round = 0; round < (row.rounds ?? 3); round += 1) {
-    const sides = row.alone ? [ours] : round % 2 === 0 ? [theirs, ours] : [ours, theirs];
+    const sides = row.alone ? [ours] : round % 2 === 0 ? [peer, ours] : [ours, peer];
     for (const side of sides) {
       figures[side.name].push(...(await row.measure(side)));
     }

@@ -136,6 +136,15 @@ want_networks() {
         say "Tests of firewalls and proxies will be skipped: they need root, iproute2, nftables, tinyproxy and microsocks."
 }
 
+# A peer of the bench; without it the rows beside it are left out.
+need_supervisord() {
+    [ -x target/tools/supervisor/bin/supervisord ] && return
+    python3 -c 'import ensurepip, venv' 2>/dev/null || system python3-venv || true
+    say "Installing supervisord below target/tools"
+    python3 -m venv target/tools/supervisor && target/tools/supervisor/bin/pip install --quiet supervisor ||
+        say "supervisord is not to be had here: the rows of the bench beside it are left out"
+}
+
 # cargo_tool NAME: a cargo subcommand, installed from its own source when it is not there.
 cargo_tool() {
     have "cargo-$1" && return
@@ -148,6 +157,7 @@ need_cc
 need_rust
 need_node
 case $GOAL in run | test | bench) need_python ;; esac
+case $GOAL in bench) need_supervisord ;; esac
 case $GOAL in test)
     need_chromium
     need_strace
