@@ -32,9 +32,12 @@ test('pm2-logrotate rotates the files of all apps', async () => {
   const logs = path.join(pm.home, 'logs');
   const rotated = () => readdirSync(logs).filter((name) => name.startsWith('busy-out__'));
   await until('a file was rotated', () => rotated().length > 0, { within: 30_000 });
-  expect(rotated()[0]).toMatch(/^busy-out__\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}\.log$/);
-  const module = readFileSync(path.join(logs, 'pm2-logrotate-out.log'), 'utf8');
-  expect(module).toContain(`"${path.join(logs, rotated()[0] as string)}" has been created`);
+  const [first] = rotated() as [string];
+  expect(first).toMatch(/^busy-out__\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}\.log$/);
+  // It is said once the file is whole, which is a while after it is there.
+  await until('the module says so', () =>
+    pm.file('logs/pm2-logrotate-out.log').includes(`"${path.join(logs, first)}" has been created`),
+  );
   await until('writing goes on', async () => {
     const size = readFileSync(path.join(logs, 'busy-out.log'), 'utf8').length;
     return size > 0 && size < 200_000;

@@ -12,6 +12,8 @@ mod steps;
 mod tidy;
 mod web;
 
+use std::process::ExitCode;
+
 use anyhow::{Result, bail};
 
 const HELP: &str = "\
@@ -27,12 +29,23 @@ cargo xtask <chore>
   fmt       format Rust and TypeScript
 ";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match chore() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A sentence and no trace: what failed is said above, and stays in sight.
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chore() -> Result<()> {
     let mut args = std::env::args().skip(1);
-    let chore = args.next().unwrap_or_default();
+    let name = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
     std::env::set_current_dir(steps::root())?;
-    match chore.as_str() {
+    match name.as_str() {
         "demo" => demo::run(&rest),
         "test" => steps::test(),
         "lint" => steps::lint(),

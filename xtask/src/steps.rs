@@ -121,6 +121,8 @@ struct Tally {
     failed: u64,
     skipped: u64,
     broken: Vec<String>,
+    /// Names of the tests that failed, to be said again at the end.
+    names: Vec<String>,
 }
 
 impl Tally {
@@ -158,16 +160,21 @@ pub(crate) fn test() -> Result<()> {
         web::install("e2e")?;
         // The releases of Node that cluster mode is tested with.
         web::install("e2e/nodes")?;
+        let mut outcomes = Vec::new();
         for under_test in ["theirs", "ours"] {
             println!("\n   UNDER_TEST={under_test}");
             let envs = [
                 ("UNDER_TEST", under_test.to_owned()),
                 ("PILOTHOUSE_BIN", binary.display().to_string()),
             ];
-            vitest(t, "e2e", &envs)?;
+            outcomes.push(vitest(t, "e2e", &envs).with_context(|| format!("UNDER_TEST={under_test}")));
         }
-        Ok(())
+        // What fails on one side is no reason not to look at the other.
+        outcomes.into_iter().collect()
     });
+    for name in &tally.names {
+        println!("failed test: {name}");
+    }
     for step in &tally.broken {
         println!("failed step: {step}");
     }
@@ -186,13 +193,17 @@ pub(crate) fn test() -> Result<()> {
 fn nextest(tally: &mut Tally) -> Result<()> {
     let outcome = run(&mut cargo(&["nextest", "run", "--workspace", "--profile", "ci"]));
     let target = std::env::var("CARGO_TARGET_DIR").map_or_else(|_| root().join("target"), PathBuf::from);
-    let report = std::fs::read_to_string(target.join("nextest/ci/junit.xml"));
-    if let Some(line) = report
-        .as_deref()
-        .unwrap_or_default()
-        .lines()
-        .find(|l| l.contains("<testsuites"))
-    {
+    let report = std::fs::read_to_string(target.join("nextest/ci/junit.xml")).unwrap_or_default();
+    let mut case = "";
+    for line in report.lines().map(str::trim_start) {
+        if line.starts_with("<testcase") {
+            case = line;
+        } else if line.starts_with("<failure") || line.starts_with("<error") {
+            let of = |key| attribute(case, key).unwrap_or("?");
+            tally.names.push(format!("{} {}", of("classname"), of("name")));
+        }
+    }
+    if let Some(line) = report.lines().find(|l| l.contains("<testsuites")) {
         let number = |key: &str| {
             attribute(line, key)
                 .and_then(|v| v.parse::<u64>().ok())
@@ -229,5 +240,19 @@ fn vitest(tally: &mut Tally, dir: &str, envs: &[(&str, String)]) -> Result<()> {
     tally.passed += number("numPassedTests");
     tally.failed += number("numFailedTests");
     tally.skipped += number("numPendingTests") + number("numTodoTests");
+    for file in json["testResults"].as_array().into_iter().flatten() {
+        let path = Path::new(file["name"].as_str().unwrap_or("?"));
+        let place = path.strip_prefix(root()).unwrap_or(path).display();
+        let tests = file["assertionResults"].as_array();
+        let failed = tests.into_iter().flatten().filter(|t| t["status"] == "failed");
+        let mut names: Vec<_> = failed
+            .map(|t| format!("{place} > {}", t["fullName"].as_str().unwrap_or("?")))
+            .collect();
+        // A file that could not be read has no tests at all.
+        if names.is_empty() && file["status"] == "failed" {
+            names.push(place.to_string());
+        }
+        tally.names.append(&mut names);
+    }
     outcome
 }
