@@ -1,4 +1,5 @@
-//! Fills a store with what a fleet reports and tells what it costs: samples a second, bytes a sample, time of a query.
+//! Fills a store with what a fleet reports and tells what it costs: samples a second of time and of CPU, bytes a sample, time
+//! of a query.
 //!
 //! `cargo run --release -p hub --example history -- [hosts] [minutes]`
 
@@ -75,6 +76,19 @@ impl App {
     }
 }
 
+/// CPU that all threads of this process have used, ns.
+fn cpu_ns() -> u64 {
+    let used = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    let tasks = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    tasks.filter_map(used).sum()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>());
@@ -99,7 +113,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })
         .collect();
 
-    let (mut taken, mut spent) = (0usize, std::time::Duration::ZERO);
+    let (mut taken, mut spent, mut cpu) = (0usize, std::time::Duration::ZERO, 0u64);
     for second in 0..minutes * 60 {
         let at_ms = BEGIN + second * 1000;
         clock.set(at_ms);
@@ -119,13 +133,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
             })
             .collect();
         taken += batches.iter().map(|batch| batch.samples.len()).sum::<usize>();
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), cpu_ns());
         futures_util::future::try_join_all(batches.into_iter().map(|batch| store.append(batch))).await?;
         store.maintain(at_ms).await?;
         spent += begun.elapsed();
+        cpu += cpu_ns().saturating_sub(before);
     }
     clock.set(BEGIN + minutes * 60_000 + 70_000);
-    for _ in 0..100 {
+    for _ in 0..200 {
+        clock.set(clock.now_ms() + 1000);
         store.maintain(clock.now_ms()).await?;
     }
     let query = |span_ms: i64, points| RangeQuery {
@@ -156,8 +172,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bytes = std::fs::metadata(path.join("telemetry.db"))?.len();
     writeln!(
         out,
-        "{taken} samples, {:.0} a second",
-        taken as f64 / spent.as_secs_f64()
+        "{taken} samples, {:.0} a second, {:.0} a second of CPU",
+        taken as f64 / spent.as_secs_f64(),
+        taken as f64 / (cpu as f64 / 1e9)
     )?;
     writeln!(out, "{:.3} bytes a sample on disk", bytes as f64 / taken as f64)?;
     if std::env::var_os("KEEP").is_none() {

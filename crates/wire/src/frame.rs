@@ -5,6 +5,7 @@
 
 use crate::{AgentMessage, HubMessage};
 use minicbor::{Decode, Encode};
+use std::cell::RefCell;
 use thiserror::Error;
 
 const VERSION: u8 = 1;
@@ -13,6 +14,9 @@ const ZSTD: u8 = 0b0001;
 const COMPRESS_FROM: usize = 512;
 /// Fast on purpose: frames are small and there is one per second and server.
 const LEVEL: i32 = 1;
+
+/// A frame that says that it unpacks to so many bytes at most gets them at once.
+const ORDINARY: u64 = 1 << 20;
 
 /// What is accepted from the peer, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,8 +170,40 @@ fn decode<T: for<'b> Decode<'b, ()>>(body: &[u8]) -> Result<T, DecodeError> {
     }
 }
 
+thread_local! {
+    /// Making one costs more than unpacking an ordinary frame.
+    static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Never allocates more than `max` plus a little, whatever the frame claims about itself.
 fn decompress(body: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
+    match zstd::zstd_safe::get_frame_content_size(body) {
+        Ok(Some(len)) if len <= ORDINARY.min(max as u64) => decompress_ordinary(body, len as usize),
+        _ => decompress_any(body, max),
+    }
+}
+
+/// A frame that says how little it unpacks to, as every agent's does.
+fn decompress_ordinary(body: &[u8], len: usize) -> Result<Vec<u8>, DecodeError> {
+    let damaged = |why: &str| DecodeError::Unpack(std::io::Error::other(why.to_owned()));
+    let whole = zstd::zstd_safe::find_frame_compressed_size(body)
+        .map_err(|code| damaged(zstd::zstd_safe::get_error_name(code)))?;
+    let out = UNPACKER.with_borrow_mut(|unpacker| {
+        if unpacker.is_none() {
+            *unpacker = Some(zstd::bulk::Decompressor::new().map_err(DecodeError::Unpack)?);
+        }
+        let unpacker = unpacker.as_mut().ok_or_else(|| damaged("no memory"))?;
+        unpacker
+            .decompress(&body[..whole], len)
+            .map_err(DecodeError::Unpack)
+    })?;
+    match body.len() - whole {
+        0 => Ok(out),
+        n => Err(DecodeError::Trailing(n)),
+    }
+}
+
+fn decompress_any(body: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
     use std::io::Read as _;
     let mut reader = zstd::stream::read::Decoder::with_buffer(body)
         .map_err(DecodeError::Unpack)?

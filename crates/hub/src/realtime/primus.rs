@@ -13,7 +13,8 @@ use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use futures_util::StreamExt;
-use serde::Deserialize;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::AbortHandle;
@@ -91,12 +92,32 @@ impl Filter {
     }
 }
 
-/// PM2's client reads `data[1]` and emits one event per key but `server_name`.
-fn frame(server_name: &str, event: &str, payload: &Value) -> Utf8Bytes {
-    // The name last: an app may call its channel `server_name`.
-    let told = json!({ event: payload, "server_name": server_name });
-    let body = json!({ "type": 0, "data": ["data:incoming", told] });
-    body.to_string().into()
+/// PM2's client reads `data[1]` and emits one event per key but `server_name`. An app may call its channel so: such an event
+/// cannot be told.
+fn frame(server_name: &str, event: &str, payload: &impl Serialize) -> Utf8Bytes {
+    struct Told<'a, P>(&'a str, &'a str, &'a P);
+    impl<P: Serialize> Serialize for Told<'_, P> {
+        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            let Self(server_name, event, payload) = self;
+            let mut map = to.serialize_map(None)?;
+            map.serialize_entry("server_name", server_name)?;
+            if *event != "server_name" {
+                map.serialize_entry(event, payload)?;
+            }
+            map.end()
+        }
+    }
+    #[derive(Serialize)]
+    struct Frame<T> {
+        r#type: u8,
+        data: (&'static str, T),
+    }
+    let frame = Frame {
+        r#type: 0,
+        data: ("data:incoming", Told(server_name, event, payload)),
+    };
+    // Nothing in it has keys that are no text, which is all that could fail.
+    serde_json::to_string(&frame).unwrap_or_default().into()
 }
 
 /// Events that agents used to send in batches, and that clients read as lists.
@@ -264,8 +285,8 @@ async fn follow_servers(
         };
         names.send_replace(fresh);
         seen = now_seen;
-        for (name, status) in statuses {
-            if out.send(frame(&name, "status", &status)).await.is_err() {
+        for status in statuses {
+            if out.send(status).await.is_err() {
                 return;
             }
         }
@@ -310,20 +331,15 @@ fn event_frame(names: &Names, event: &HubEvent) -> Utf8Bytes {
 }
 
 /// Servers with something new since `seen`.
-fn news(
-    bucket: &crate::live::bucket::Bucket,
-    mut seen: Seen,
-    wanted: bool,
-) -> (Names, Seen, Vec<(String, Value)>) {
+fn news(bucket: &crate::live::bucket::Bucket, mut seen: Seen, wanted: bool) -> (Names, Seen, Vec<Utf8Bytes>) {
     let names = Names::of(bucket);
     let mut statuses = Vec::new();
     let mut now_seen = Seen::new();
     for server in bucket.servers() {
         let mark = (server.last_seen(), server.state());
         if wanted && seen.remove(&server.id()) != Some(mark) {
-            let name = names.name(server.id()).unwrap_or(server.name()).to_owned();
-            let status = shape::status(server, &name);
-            statuses.push((name, status));
+            let name = names.name(server.id()).unwrap_or(server.name());
+            statuses.push(frame(name, "status", &shape::status(server, name)));
         }
         now_seen.insert(server.id(), mark);
     }

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::clock::iso;
 use crate::ids::ServerId;
 use crate::live::bucket::Bucket;
-use crate::live::model::{Object, Process, number_json};
+use crate::live::model::{ActionFact, Metric, Millis, Process, number_json};
 use crate::live::server::Server;
 
 /// Names under which PM2's client knows the servers of a bucket. It takes names for identities and splits on `:`, so
@@ -54,104 +55,203 @@ fn plain(name: &str) -> String {
     name.replace(':', "-")
 }
 
-/// One element of `data/status`, and the payload of the realtime event `status`.
-pub fn status(server: &Server, name: &str) -> Value {
+/// One element of `data/status`, and the payload of the realtime event `status`. A thousand of these are written each second
+/// for somebody who listens, so that it is written from what there is, without a copy.
+#[derive(Serialize)]
+pub struct Status<'a> {
+    #[serde(rename = "_id")]
+    id: ServerId,
+    server_name: &'a str,
+    internal_ip: &'a Option<String>,
+    public_ip: &'a Option<String>,
+    updated_at: String,
+    active: bool,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    active: bool,
+    server: Host<'a>,
+    process: Vec<App<'a>>,
+}
+
+#[derive(Serialize)]
+struct Host<'a> {
+    active: bool,
+    username: &'a Option<String>,
+    hostname: &'a str,
+    uptime: Option<f64>,
+    platform: &'a Option<String>,
+    #[serde(rename = "type")]
+    os_type: &'a Option<String>,
+    pm2_version: &'a Option<String>,
+    pm2_agent_version: &'a Option<String>,
+    node_version: &'a Option<String>,
+    unique_id: &'a Option<String>,
+    loadavg: Option<[f64; 3]>,
+    total_mem: Option<u64>,
+    free_mem: Option<u64>,
+    cpu: Cpu<'a>,
+}
+
+#[derive(Serialize)]
+struct Cpu<'a> {
+    number: Option<u32>,
+    info: &'a Option<String>,
+}
+
+#[derive(Serialize)]
+struct App<'a> {
+    pid: u32,
+    name: &'a str,
+    namespace: &'a str,
+    interpreter: &'a str,
+    args: &'a Option<Vec<String>>,
+    path: &'a Option<String>,
+    restart_time: u64,
+    created_at: Option<Millis>,
+    exec_mode: &'a str,
+    pm_uptime: Option<Millis>,
+    status: &'a str,
+    pm_id: u32,
+    unique_id: &'a Option<String>,
+    cpu: Value,
+    memory: u64,
+    versioning: &'a Option<Value>,
+    node_env: &'a Option<String>,
+    version: &'a Option<String>,
+    node_version: &'a Option<String>,
+    #[serde(serialize_with = "actions")]
+    axm_actions: &'a [ActionFact],
+    #[serde(serialize_with = "monitor")]
+    axm_monitor: &'a [Metric],
+    axm_options: Empty,
+    axm_dynamic: Empty,
+}
+
+/// `{}`: read without a look.
+#[derive(Serialize)]
+struct Empty {}
+
+fn actions<S: Serializer>(actions: &[ActionFact], to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Action<'a> {
+        action_name: &'a str,
+        action_type: &'a str,
+        arity: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        opts: &'a Option<Value>,
+    }
+    to.collect_seq(actions.iter().map(|action| Action {
+        action_name: &action.name,
+        action_type: &action.kind,
+        arity: action.arity,
+        opts: &action.opts,
+    }))
+}
+
+fn monitor<S: Serializer>(metrics: &[Metric], to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        value: Value,
+        historic: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unit: Option<&'a str>,
+        #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+        kind: Option<&'a str>,
+    }
+    to.collect_map(metrics.iter().map(|metric| {
+        let shown = Shown {
+            value: metric.value.to_json(),
+            historic: metric.historic,
+            unit: metric.unit.as_deref(),
+            kind: metric.kind.as_deref(),
+        };
+        (&*metric.name, shown)
+    }))
+}
+
+/// What there is to tell of a server, under this name.
+pub fn status<'a>(server: &'a Server, name: &'a str) -> Status<'a> {
     status_of(server, name, server.processes())
 }
 
-/// One element of `data/status/blacklisted`; `None` when the plan covers everything of this server.
-pub fn held_back(server: &Server, name: &str) -> Option<Value> {
+/// The same of the processes that the plan holds back; `None` when it covers everything of this server.
+pub fn held_back<'a>(server: &'a Server, name: &'a str) -> Option<Status<'a>> {
     server
         .held_back()
         .next()
         .map(|_| status_of(server, name, server.held_back()))
 }
 
-fn status_of<'a>(server: &Server, name: &str, processes: impl Iterator<Item = &'a Process>) -> Value {
+fn status_of<'a>(
+    server: &'a Server,
+    name: &'a str,
+    processes: impl Iterator<Item = &'a Process>,
+) -> Status<'a> {
     let facts = server.facts();
     let active = server.state().is_active();
-    json!({
-        "_id": server.id(),
-        "server_name": name,
-        "internal_ip": facts.internal_ip,
-        "public_ip": facts.public_ip,
-        "updated_at": iso(server.last_seen()),
-        "active": active,
-        "data": {
-            "active": active,
-            "server": {
-                "active": active,
-                "username": facts.username,
-                "hostname": facts.hostname,
-                "uptime": facts.uptime,
-                "platform": facts.platform,
-                "type": facts.os_type,
-                "pm2_version": facts.pm2_version,
-                "pm2_agent_version": facts.agent_version,
-                "node_version": facts.node_version,
-                "unique_id": facts.unique_id,
-                "loadavg": facts.loadavg,
-                "total_mem": facts.total_mem,
-                "free_mem": facts.free_mem,
-                "cpu": { "number": facts.cpus, "info": facts.cpu_model },
+    Status {
+        id: server.id(),
+        server_name: name,
+        internal_ip: &facts.internal_ip,
+        public_ip: &facts.public_ip,
+        updated_at: iso(server.last_seen()),
+        active,
+        data: Data {
+            active,
+            server: Host {
+                active,
+                username: &facts.username,
+                hostname: &facts.hostname,
+                uptime: facts.uptime,
+                platform: &facts.platform,
+                os_type: &facts.os_type,
+                pm2_version: &facts.pm2_version,
+                pm2_agent_version: &facts.agent_version,
+                node_version: &facts.node_version,
+                unique_id: &facts.unique_id,
+                loadavg: facts.loadavg,
+                total_mem: facts.total_mem,
+                free_mem: facts.free_mem,
+                cpu: Cpu {
+                    number: facts.cpus,
+                    info: &facts.cpu_model,
+                },
             },
-            "process": processes.map(process).collect::<Value>(),
+            process: processes.map(app).collect(),
         },
-    })
+    }
 }
 
-fn process(process: &Process) -> Value {
+fn app(process: &Process) -> App<'_> {
     let facts = &process.facts;
-    let actions: Value = facts
-        .actions
-        .iter()
-        .map(|a| {
-            let mut action = json!({ "action_name": a.name, "action_type": a.kind, "arity": a.arity });
-            if let Some(opts) = &a.opts {
-                action["opts"] = opts.clone();
-            }
-            action
-        })
-        .collect();
-    let monitor: Object = process
-        .metrics
-        .iter()
-        .map(|m| {
-            let mut metric = json!({ "value": m.value.to_json(), "historic": m.historic });
-            if let Some(unit) = &m.unit {
-                metric["unit"] = Value::from(&**unit);
-            }
-            if let Some(kind) = &m.kind {
-                metric["type"] = Value::from(&**kind);
-            }
-            (m.name.to_string(), metric)
-        })
-        .collect();
-    json!({
-        "pid": process.pid,
-        "name": facts.name,
-        "namespace": facts.namespace,
-        "interpreter": facts.interpreter,
-        "args": facts.args,
-        "path": facts.path,
-        "restart_time": process.restart_time,
-        "created_at": facts.created_at,
-        "exec_mode": facts.exec_mode,
-        "pm_uptime": process.pm_uptime,
-        "status": &*process.status,
-        "pm_id": process.pm_id,
-        "unique_id": facts.unique_id,
-        "cpu": number_json(process.cpu),
-        "memory": process.memory,
-        "versioning": facts.versioning,
-        "node_env": facts.node_env,
-        "version": facts.version,
-        "node_version": facts.node_version,
-        "axm_actions": actions,
-        "axm_monitor": monitor,
-        "axm_options": {},
-        "axm_dynamic": {},
-    })
+    App {
+        pid: process.pid,
+        name: &facts.name,
+        namespace: &facts.namespace,
+        interpreter: &facts.interpreter,
+        args: &facts.args,
+        path: &facts.path,
+        restart_time: process.restart_time,
+        created_at: facts.created_at,
+        exec_mode: &facts.exec_mode,
+        pm_uptime: process.pm_uptime,
+        status: &process.status,
+        pm_id: process.pm_id,
+        unique_id: &facts.unique_id,
+        cpu: number_json(process.cpu),
+        memory: process.memory,
+        versioning: &facts.versioning,
+        node_env: &facts.node_env,
+        version: &facts.version,
+        node_version: &facts.node_version,
+        axm_actions: &facts.actions,
+        axm_monitor: &process.metrics,
+        axm_options: Empty {},
+        axm_dynamic: Empty {},
+    }
 }
 
 /// One element of `meta_servers`.
@@ -221,7 +321,7 @@ mod tests {
         let mut bucket = bucket(&["web"]);
         let id = ServerId::from_bytes([0; 12]);
         let places = |bucket: &Bucket| {
-            let status = status(bucket.server(id).unwrap(), "web");
+            let status = json!(status(bucket.server(id).unwrap(), "web"));
             [
                 status["active"].clone(),
                 status["data"]["active"].clone(),

@@ -46,11 +46,17 @@ async fn each(
 }
 
 async fn status(State(state): State<AppState>, member: Member) -> Result<Json<Value>, ApiError> {
-    each(&state, &member, |server, name| Some(shape::status(server, name))).await
+    each(&state, &member, |server, name| {
+        Some(json!(shape::status(server, name)))
+    })
+    .await
 }
 
 async fn held_back(State(state): State<AppState>, member: Member) -> Result<Json<Value>, ApiError> {
-    each(&state, &member, shape::held_back).await
+    each(&state, &member, |server, name| {
+        shape::held_back(server, name).map(|held| json!(held))
+    })
+    .await
 }
 
 async fn meta(State(state): State<AppState>, member: Member) -> Result<Json<Value>, ApiError> {

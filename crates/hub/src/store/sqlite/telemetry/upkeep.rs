@@ -96,13 +96,12 @@ const GONE: [&str; TIERS.len()] = ["gone_raw", "gone_10s", "gone_1m", "gone_1h"]
 pub(super) async fn run(inner: &Inner, now_ms: i64) -> Result<(), StoreError> {
     let mut upkeep = inner.upkeep.lock().await;
     seal(inner, &mut upkeep, now_ms).await?;
-    inner
-        .db
-        .write("pack history", move |db| pack_due(db, now_ms))
-        .await?;
     let folded = inner
         .db
-        .write("fold history", move |db| fold_due(db, now_ms))
+        .write("fold history", move |db| {
+            pack_due(db, now_ms)?;
+            fold_due(db, now_ms)
+        })
         .await?;
     if folded < MAX_FOLDED && now_ms - upkeep.swept_ms >= SWEEP_MS {
         let retention = inner.retention;
@@ -510,7 +509,10 @@ fn give_back(db: &Connection) -> Sql<()> {
     let number = |pragma: &str| db.query_row(pragma, [], |row| row.get::<_, i64>(0));
     if number("PRAGMA freelist_count")? > number("PRAGMA page_count")? / 4 {
         // A file of an older version has no map for it, and takes no notice.
-        db.execute_batch(&format!("PRAGMA incremental_vacuum({MAX_GIVEN_BACK})"))?;
+        let mut give = db.prepare(&format!("PRAGMA incremental_vacuum({MAX_GIVEN_BACK})"))?;
+        // Each step gives one page.
+        let mut pages = give.query([])?;
+        while pages.next()?.is_some() {}
     }
     Ok(())
 }
