@@ -183,3 +183,35 @@ test('S52: only admin and owner delete: others see no button, and the hub answer
     expect(reply.status, role).toBe(may ? 409 : 403);
   }
 });
+
+test('the secret key is replaced after a word of warning; who linked with the old one is cut off', async ({
+  manager,
+  dashboard,
+}) => {
+  const bucket = await Bucket.make(hub);
+  const pm = manager(ours.program);
+  await bucket.link(pm, 'box');
+  const { id } = await bucket.server('box', (server) => server.online);
+  await dashboard.page.reload();
+  await dashboard.page.goto(bucket.page('/settings/general'));
+  await dashboard.page.getByRole('button', { name: 'Replace the secret key' }).click();
+  const dialog = dashboard.page.getByRole('dialog');
+  await dialog.getByText(/Every server is cut off/).waitFor();
+  await dashboard.shot('replace-secret');
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  expect((await bucket.look()).servers[0]?.online).toBe(true);
+  await dashboard.page.getByRole('button', { name: 'Replace the secret key' }).click();
+  await dialog.getByRole('button', { name: 'Replace' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await bucket.server('box', (server) => !server.online);
+  const refused = await bucket.link(pm, 'box');
+  expect(refused.code).toBe(1);
+
+  await dashboard.page.getByRole('button', { name: 'Show the secret' }).click();
+  const shown = dashboard.page.locator('.field', { hasText: 'Secret key' }).locator('code');
+  const secret = (await shown.textContent()) ?? '';
+  expect(secret).not.toBe(bucket.secretKey);
+  await pm.ok('link', secret, bucket.publicKey, 'box', '--info-node', hub.facts.url);
+  const back = await bucket.server('box', (server) => server.online);
+  expect(back.id).toBe(id);
+});

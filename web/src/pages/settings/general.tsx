@@ -5,6 +5,7 @@ import { bucket, loadBuckets, role } from '../../store/buckets';
 import { Button, CopyButton, IconButton, Note } from '../../ui/controls';
 import { hubRoot } from '../connect';
 import { Limits } from './limits';
+import { ReplaceSecret } from './replace-secret';
 
 function Secret({ value }: { readonly value: string }) {
   const [shown, setShown] = useState(false);
@@ -29,6 +30,7 @@ export function General() {
   const [comment, setComment] = useState(b?.comment ?? '');
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState('');
+  const [replacing, setReplacing] = useState(false);
   if (!b) return null;
   const owner = role.value === 'owner';
   const changed = name.trim() !== b.name || comment.trim() !== b.comment;
@@ -105,7 +107,15 @@ export function General() {
             <CopyButton text={() => hubRoot(b)} />
           </div>
         </div>
+        {owner ? (
+          <div class="row end">
+            <Button kind="danger" onClick={() => setReplacing(true)}>
+              Replace the secret key
+            </Button>
+          </div>
+        ) : null}
       </section>
+      {replacing ? <ReplaceSecret onClose={() => setReplacing(false)} /> : null}
       <Limits bucket={b} />
     </div>
   );
