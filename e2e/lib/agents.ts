@@ -23,6 +23,8 @@ export const pm2Agents: AgentKind[] = [
   { kind: 'the agent of pm2 6', short: 'pm2-6', program: npm('pm2-6'), ours: false },
   { kind: 'the agent of pm2 7', short: 'pm2-7', program: npm('pm2'), ours: false },
 ];
+/** The agent of the newest pm2. */
+export const newest: AgentKind = pm2Agents.at(-1) ?? ours;
 export const everyAgent: AgentKind[] = [ours, ...pm2Agents];
 
 /** A test that makes managers, which end with it; fit for running beside others of its file. */

@@ -1,11 +1,12 @@
 // A real Chromium on the dashboard of a hub. What the page says on its console counts: an error fails the test.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { test } from './agents.ts';
 import { type Hub, owner } from './hub.ts';
 import { out } from './under-test.ts';
+import { until } from './until.ts';
 
 const CANDIDATES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
@@ -74,6 +75,10 @@ export class Dashboard {
     return this.page.context().close();
   }
 }
+
+/** Waits until a part of the page says something. */
+export const says = (locator: Locator, pattern: RegExp) =>
+  until(`the page says ${pattern}`, async () => pattern.test((await locator.textContent()) ?? ''));
 
 /**
  * A test with a signed-in window; what its page complains of fails the test. `on` gives browser and hub, which the file's own

@@ -1,19 +1,16 @@
 // What can be asked of a host from the dashboard, with its live output and result: S65 of the product's list in the browser.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Browser, Locator } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { ours, pm2Agents } from '../lib/agents.ts';
-import { launch, withDashboard } from '../lib/browser.ts';
+import { newest, ours } from '../lib/agents.ts';
+import { launch, says, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
 import { Registry } from '../lib/registry.ts';
 import { Repository } from '../lib/repository.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
-
-/** The agent of the newest pm2. */
-const newest = pm2Agents.at(-1) ?? ours;
 
 let browser: Browser;
 let hub: Hub;
@@ -26,8 +23,6 @@ afterAll(async () => {
 });
 const test = withDashboard(() => ({ browser, hub }));
 
-const says = (locator: Locator, pattern: RegExp) =>
-  until(`the page says ${pattern}`, async () => pattern.test((await locator.textContent()) ?? ''));
 const allow = (pm: { home: string }, text: string) => writeFileSync(path.join(pm.home, 'policy.toml'), text);
 
 test('S65: pull is asked for in a dialog, followed while it runs, and refused with the reason', async ({

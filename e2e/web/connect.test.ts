@@ -2,16 +2,13 @@
 import path from 'node:path';
 import type { Browser, Locator } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { ours, pm2Agents } from '../lib/agents.ts';
-import { launch, withDashboard } from '../lib/browser.ts';
+import { newest, ours } from '../lib/agents.ts';
+import { launch, says, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
 import { Narrow } from '../lib/narrow.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
-
-/** The agent of the newest pm2. */
-const newest = pm2Agents.at(-1) ?? ours;
 
 let browser: Browser;
 let hub: Hub;
@@ -24,8 +21,6 @@ afterAll(async () => {
 });
 const test = withDashboard(() => ({ browser, hub }));
 
-const says = (locator: Locator, pattern: RegExp) =>
-  until(`the page says ${pattern}`, async () => pattern.test((await locator.textContent()) ?? ''));
 const steps = (attempt: Locator, wanted: string) =>
   until(`the steps are ${wanted}`, async () => {
     const items = await attempt.locator('[data-step]').all();

@@ -1,11 +1,11 @@
 // What a plan watches, as a person sees it: S4, S10, S15, S19 and S21 of the product's list in the browser.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Browser, Locator } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { ours } from '../lib/agents.ts';
 import { sleepers } from '../lib/apps.ts';
-import { launch, withDashboard } from '../lib/browser.ts';
+import { launch, says, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
 import { apps } from '../lib/under-test.ts';
@@ -21,9 +21,6 @@ afterAll(async () => {
   await hub?.dispose();
 });
 const test = withDashboard(() => ({ browser, hub }));
-
-const says = (locator: Locator, pattern: RegExp) =>
-  until(`the page says ${pattern}`, async () => pattern.test((await locator.textContent()) ?? ''));
 
 test('S4 S10 S15 S17 S19 S21: counts and the plan in the head and in the rows', async ({
   manager,

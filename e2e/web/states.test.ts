@@ -1,11 +1,11 @@
 // Servers with something to say, as a person sees them: S41, S54, S58, S59, S61 and S62 of the product's list in the browser.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Browser, Locator } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { ours, pm2Agents } from '../lib/agents.ts';
 import { oldNode, sleepers } from '../lib/apps.ts';
-import { launch, withDashboard } from '../lib/browser.ts';
+import { launch, says, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
 import { Narrow } from '../lib/narrow.ts';
@@ -22,9 +22,6 @@ afterAll(async () => {
   await hub?.dispose();
 });
 const test = withDashboard(() => ({ browser, hub }));
-
-const says = (locator: Locator, pattern: RegExp) =>
-  until(`the page says ${pattern}`, async () => pattern.test((await locator.textContent()) ?? ''));
 
 test('S41 S43: the versions of PM2 and Node stand on each server, and what is old is marked with the way to renew it', async ({
   manager,
