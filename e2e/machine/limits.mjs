@@ -1,46 +1,11 @@
 // Runs inside the machine of lib/machine.ts, as root: starts apps with limits, and writes down what became of them.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { inTurn, manager, read, until } from './common.mjs';
 
 const NOBODY = 65534;
 const TOP = '/sys/fs/cgroup';
-const { pm2 } = JSON.parse(readFileSync('/srv/parameters.json', 'utf8'));
-const results = {};
-
-const read = (file) => (existsSync(file) ? readFileSync(file, 'utf8').trim() : null);
-
-/** A manager under a home of its own; `words` come before the program, to run it as somebody else. */
-function manager(home, words = []) {
-  const env = { ...process.env, PM2_HOME: home, NO_COLOR: '1' };
-  const run = (...args) => {
-    const [file, ...rest] = [...words, pm2, ...args];
-    const { status, stdout, stderr } = spawnSync(file, rest, { env, encoding: 'utf8', cwd: '/mnt' });
-    return { status, stdout, stderr };
-  };
-  const list = () => {
-    const { stdout } = run('jlist');
-    return JSON.parse(stdout.slice(Math.max(stdout.indexOf('[{'), 0)));
-  };
-  const app = (name) => list().find((entry) => entry.name === name);
-  return { home, run, list, app };
-}
-
-function until(what, check) {
-  const deadline = Date.now() + 60_000;
-  for (;;) {
-    let found;
-    try {
-      found = check();
-      if (found) return found;
-    } catch (error) {
-      // A verb that was under way when the daemon died; asked again, there is another one.
-      found = error;
-    }
-    if (Date.now() > deadline) throw new Error(`never: ${what}; last seen: ${found}`);
-    execFileSync('sleep', ['0.1']);
-  }
-}
 
 const APPS = {
   fits: `setInterval(() => {}, 1000);`,
@@ -240,15 +205,7 @@ function unheld(pm) {
 }
 
 const pm = manager('/tmp/home');
-for (const [name, step] of Object.entries(steps)) {
-  try {
-    const began = Date.now();
-    results[name] = step(pm);
-    results.took = { ...results.took, [name]: Date.now() - began };
-  } catch (error) {
-    results[name] = { error: String(error?.stack ?? error) };
-  }
-}
+const results = inTurn(steps, pm);
 pm.run('kill');
 results.left = readdirSync('/proc').filter(
   (pid) => /^\d+$/.test(pid) && read(`/proc/${pid}/comm`) === 'pm2',

@@ -15,7 +15,7 @@ describe.runIf(underTest === 'ours' && hasMachine())('limits', () => {
     dir = scratch();
     writeFileSync(path.join(dir, 'parameters.json'), JSON.stringify({ pm2: realpathSync(binary.path) }));
     found = await runOnMachine(path.join(root, 'e2e/machine/limits.mjs'), dir);
-  }, 170_000);
+  }, 260_000);
   afterAll(() => discard(dir));
 
   test('of memory, processors and processes hold each process in a cgroup of its own', () => {
