@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
 import { alive } from '../lib/scratch.ts';
-import { apps, root, underTest } from '../lib/under-test.ts';
+import { apps, root } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 let pm: Manager;
@@ -205,18 +205,6 @@ describe('when an app ends', () => {
     await pm.ok('start', app('exits.js'), '--max-restarts', '3');
     const { pm2_env } = await pm.status('exits', 'errored');
     expect(pm2_env).toMatchObject({ restart_time: 2, unstable_restarts: 0, created_at: null, exit_code: 1 });
-  });
-
-  test('an ES module that cannot be loaded is a crash', async () => {
-    const script = path.join(pm.dir, 'broken.mjs');
-    writeFileSync(script, "import './is-not-there.mjs';\n");
-    await pm.ok('start', script, '--max-restarts', '2');
-    await until('the reason is in the log', () =>
-      /ERR_MODULE_NOT_FOUND/.test(pm.file('logs/broken-error.log')),
-    );
-    // The original is left with a process that does nothing, and calls it online.
-    const { pm2_env } = await pm.status('broken', underTest === 'theirs' ? 'online' : 'errored');
-    expect(pm2_env.restart_time).toBe(underTest === 'theirs' ? 0 : 1);
   });
 
   test('autorestart off and stop exit codes end in stopped', async () => {

@@ -52,6 +52,7 @@ pub(crate) const TABLE_FIELDS: &[&str] = &[
     "created_at",
     "depends_on",
     "exec_mode",
+    Pm2Env::LOAD_ERROR,
     "namespace",
     "pm_err_log_path",
     "pm_pid_path",

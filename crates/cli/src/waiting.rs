@@ -56,6 +56,9 @@ fn lack(process: &Process) -> Result<Option<&'static str>, String> {
             .int("exit_code")
             .map_or(String::new(), |code| format!(", its last exit code is {code}"))
     };
+    if let Some(error) = process.env.load_error() {
+        return Err(format!("runs, but its main module could not be loaded: {error}"));
+    }
     match (process.status(), process.readiness.as_deref()) {
         ("errored", _) => Err(format!("is errored{}", code())),
         // It is not meant to run yet.
@@ -253,6 +256,12 @@ mod tests {
             "api(0) is errored, its last exit code is 3"
         );
         assert!(failed(process(0, "stopped", "down")).contains("is stopped"));
+        let mut idle = process(0, "online", "pending");
+        idle.env.set("load_error", "Error: no module");
+        assert_eq!(
+            failed(idle),
+            "api(0) runs, but its main module could not be loaded: Error: no module"
+        );
         let mut sick = process(0, "online", "unhealthy");
         sick.health = Some(Health {
             status: "unhealthy".into(),

@@ -11,7 +11,7 @@ impl Daemon {
         let failure = job
             .refused
             .first()
-            .map(|(id, refusal)| refusal_text(*id, *refusal));
+            .map(|(id, refusal)| self.failure_text(*id, *refusal));
         match job.then {
             Then::End => self.all_stopped(),
             Then::Agent(waiting) => self.finish_remote(waiting, &job.ids, failure),
@@ -46,6 +46,18 @@ impl Daemon {
                     (None, _) => self.show_all(responder, &job.ids),
                 }
             }
+        }
+    }
+
+    /// What a failed command is answered with: a refusal, and what is known of its cause.
+    fn failure_text(&self, id: ProcId, refusal: Refusal) -> String {
+        let trouble = self.apps.get(&id).and_then(|app| app.reload_trouble.as_deref());
+        match (refusal, trouble) {
+            (Refusal::ReloadFailed, Some(how)) => format!(
+                "process {}: its new instance {how}; the former one serves on",
+                id.0
+            ),
+            _ => refusal_text(id, refusal),
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) former_env: Option<Pm2Env>,
     /// What it takes.
     pub(crate) usage: Usage,
+    /// What became of its last reload, if that failed.
+    pub(crate) reload_trouble: Option<String>,
     /// What was wrong when its health was looked at last.
     pub(crate) ailment: Option<String>,
     /// Why its limits do not hold, or not all of them.
@@ -143,6 +145,7 @@ impl App {
         Self {
             env,
             former_env: None,
+            reload_trouble: None,
             usage: Usage::default(),
             ailment: None,
             limits_trouble: None,

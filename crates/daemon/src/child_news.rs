@@ -157,6 +157,10 @@ impl Daemon {
                     message => self.on_child_message(id, incarnation, message),
                 }
             }
+            ChildMessage::Internal(Internal {
+                kind: Kind::LoadFailed { reason },
+                ..
+            }) => self.load_failed(id, incarnation, reason, current),
             ChildMessage::Internal(message) => self.on_internal(incarnation, message),
             // The rest changes the entry, which belongs to the present life.
             _ if !current => {}
@@ -179,6 +183,21 @@ impl Daemon {
                 true
             }),
         }
+    }
+
+    /// A life runs without its main module: it is said wherever one looks, and it replaces nobody.
+    fn load_failed(&mut self, id: ProcId, incarnation: Incarnation, reason: String, current: bool) {
+        let label = self.label(incarnation);
+        self.complain(&format!(
+            "App [{label}] runs, but does nothing, its main module could not be loaded: {reason}"
+        ));
+        if current {
+            self.change(id, |env| {
+                env.set(pm2::env::Pm2Env::LOAD_ERROR, reason);
+                true
+            });
+        }
+        self.handle(Input::Broken { id, incarnation });
     }
 
     /// The interpreter of a life was asked for its version.

@@ -57,6 +57,7 @@ impl Daemon {
     pub(crate) fn reload_failed(&mut self, id: ProcId, cause: ReloadFailure) {
         let pid = self.pid_of(id);
         let Some(app) = self.apps.get_mut(&id) else { return };
+        let load_error = app.env.load_error().map(str::to_owned);
         if let Some(former) = app.former_env.take() {
             app.env = former;
         }
@@ -78,11 +79,18 @@ impl Daemon {
                 "did not become healthy ({})",
                 app.ailment.as_deref().unwrap_or("its check did not answer")
             ),
+            ReloadFailure::Broken => format!(
+                "could not load its main module ({})",
+                load_error.as_deref().unwrap_or("it did not say why")
+            ),
         };
         self.say(
             Level::Error,
             &format!("App [{label}]: the reload failed, its new instance {how}; the former one (pid {pid}) serves on"),
         );
+        if let Some(app) = self.apps.get_mut(&id) {
+            app.reload_trouble = Some(how);
+        }
     }
 
     /// The life that a reload replaced has ended. The bus hears of it twice, as of any stop, under the name that PM2 parks it by.

@@ -10,6 +10,8 @@ use serde_json::Value;
 pub const BUN_MARK: u8 = 2;
 /// A longer address is none: file systems and resolvers stop far below.
 const MAX_ADDRESS: usize = 4096;
+/// What is kept of a reason, characters.
+const MAX_REASON: usize = 1000;
 /// TLS ticket keys take a hundred bytes.
 const MAX_DATA: usize = 64 * 1024;
 
@@ -47,6 +49,11 @@ pub enum Kind {
     },
     /// A worker's half of the cluster conversation.
     Cluster(FromWorker),
+    /// Ours: its main module could not be loaded, and it stays all the same.
+    LoadFailed {
+        /// Why, in one line.
+        reason: String,
+    },
     /// Anything else; it means nothing to a parent.
     Other,
 }
@@ -199,6 +206,7 @@ struct Raw {
     readable_all: Option<bool>,
     writable_all: Option<bool>,
     msg: Value,
+    reason: Option<String>,
 }
 
 impl Raw {
@@ -208,6 +216,9 @@ impl Raw {
             Some("NODE_HANDLE_NACK") => Kind::HandleNack,
             Some("NODE_HANDLE") => Kind::Handle { message: self.msg },
             Some("NODE_CLUSTER") => Kind::Cluster(self.into_cluster()),
+            Some("NODE_PM_LOAD_FAILED") => Kind::LoadFailed {
+                reason: one_line(&self.reason.unwrap_or_default()),
+            },
             _ => Kind::Other,
         }
     }
@@ -302,6 +313,14 @@ impl Raw {
     }
 }
 
+fn one_line(text: &str) -> String {
+    let line = text.chars().filter(|c| !c.is_control()).take(MAX_REASON);
+    match line.collect::<String>() {
+        empty if empty.is_empty() => "an unknown error".to_owned(),
+        line => line,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,6 +406,22 @@ mod tests {
             (fd.address, fd.name.as_str()),
             (Some(Address::Descriptor(3)), "null:null::3")
         );
+    }
+
+    #[test]
+    fn a_main_module_that_could_not_be_loaded() {
+        let reason = |text: &str| match recognise(text.as_bytes()).unwrap().kind {
+            Kind::LoadFailed { reason } => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            reason(r#"{"cmd":"NODE_PM_LOAD_FAILED","reason":"Error: \u001b[31mno\nmodule"}"#),
+            "Error: [31mnomodule"
+        );
+        assert_eq!(reason(r#"{"cmd":"NODE_PM_LOAD_FAILED"}"#), "an unknown error");
+        let long = "x".repeat(5_000);
+        let line = format!(r#"{{"cmd":"NODE_PM_LOAD_FAILED","reason":"{long}"}}"#);
+        assert_eq!(reason(&line).len(), MAX_REASON);
     }
 
     #[test]

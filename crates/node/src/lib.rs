@@ -13,9 +13,9 @@ pub mod internal;
 pub mod message;
 
 /// Loaded into cluster workers that run on Node (`--require`): lets go of clients gently, and reports errors as PM2's wrapper does.
-pub const PRELOAD: &str = include_str!("preload.cjs");
+pub const PRELOAD: &str = concat!(include_str!("entry.cjs"), include_str!("preload.cjs"));
 /// Loaded into Node apps (`--require`) that do not refuse it: metrics, profiles and errors as PM2's injected monitoring tells them.
-pub const MONITOR: &str = include_str!("monitor.cjs");
+pub const MONITOR: &str = concat!(include_str!("entry.cjs"), include_str!("monitor.cjs"));
 /// Variable by which [`MONITOR`] knows that it is meant: [`MONITOR_ERRORS`] or [`MONITOR_FIGURES`].
 pub const MONITOR_MARK: &str = "PILOTHOUSE_MONITOR";
 /// It reports errors, too.

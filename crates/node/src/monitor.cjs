@@ -1,4 +1,3 @@
-'use strict';
 // Loaded into Node apps by --require, unless they refuse it: tells the manager what the app takes and how it fares, offers
 // profiles, and reports errors. Names, units and shapes are those that PM2's dashboards know. It takes nothing from the app: no timer or
 // listener of it keeps the process alive, and where the app brings @pm2/io itself, it stands aside.
@@ -11,7 +10,6 @@ if (own > 0 && process.execArgv[own - 1] === '--require') process.execArgv.splic
 
 // What the app may replace later.
 const { setTimeout: later, clearTimeout: never } = globalThis;
-const write = process.send?.bind(process);
 
 /** Longest message that is sent: the manager drops longer ones. */
 const MAX_MESSAGE = 60 * 1024 * 1024;
@@ -20,7 +18,7 @@ const IDLE_TICK = 5000;
 
 function send(type, data) {
   try {
-    if (process.connected) write({ type, data }, () => {});
+    if (process.connected) tellManager({ type, data }, () => {});
   } catch {
     // The manager is gone, or the data can't be told: the app is not to suffer.
   }
@@ -341,11 +339,16 @@ function heapDump(opts, reply) {
 
 /** An exception ends the process as it would without this; an unhandled rejection does not, as with PM2. */
 function reportErrors() {
-  listen('uncaughtExceptionMonitor', tell);
+  let aside = false;
+  undo.push(() => {
+    aside = true;
+  });
+  // Heard to the end: the app's own library would take a main module that can't be loaded for an exception.
+  process.on('uncaughtExceptionMonitor', (error, origin) => {
+    if (!becomesRejection(error, origin) && !aside) tell(error);
+  });
   listen('unhandledRejection', (reason) => {
-    if (process.listenerCount('unhandledRejection') === 1) {
-      console.error(reason instanceof Error ? reason.stack : reason);
-    }
+    if (process.listenerCount('unhandledRejection') === 1) console.error(reason);
     if (reason !== undefined) tell(reason);
   });
 }

@@ -1,4 +1,3 @@
-'use strict';
 // Loaded into cluster workers by --require. It takes nothing from the app: it listens, and acts when it is told to.
 //
 // Drain, asked for by {"cmd":"NODE_PM_DRAIN","ms":n} right before a worker is told to disconnect: clients that keep their
@@ -16,7 +15,8 @@ if (isMainThread && process.connected) {
   process.on('internalMessage', (message) => {
     if (message.cmd === 'NODE_PM_DRAIN') drain(Number(message.ms) || 0);
   });
-  process.on('uncaughtExceptionMonitor', (error) => {
+  process.on('uncaughtExceptionMonitor', (error, origin) => {
+    if (becomesRejection(error, origin)) return;
     // Without a listener Node prints it and ends.
     if (process.listenerCount('uncaughtException') > 0) print(error);
     tell(error);

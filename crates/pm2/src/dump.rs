@@ -10,7 +10,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 /// Left out of a dump: they are chosen anew when the entry comes back.
-const LEFT_OUT: [&str; 3] = ["instances", "pm_id", "prev_restart_delay"];
+const LEFT_OUT: [&str; 4] = ["instances", "pm_id", "prev_restart_delay", Pm2Env::LOAD_ERROR];
 
 /// A dump that can't be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

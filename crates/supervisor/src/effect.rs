@@ -122,6 +122,8 @@ pub enum ReloadFailure {
     Ended(Exit),
     /// Its health check failed; it is ended.
     Unhealthy,
+    /// It said that it will never do its work; it is ended.
+    Broken,
 }
 
 /// Why a command was not carried out.

@@ -71,6 +71,13 @@ pub enum Input {
         /// Which life.
         incarnation: Incarnation,
     },
+    /// The process runs, but said that it will never do its work.
+    Broken {
+        /// Which process.
+        id: ProcId,
+        /// Which life.
+        incarnation: Incarnation,
+    },
     /// The IPC channel of the process is gone; it can only be signalled from now on.
     ChannelClosed {
         /// Which process.
@@ -114,6 +121,7 @@ impl Input {
             | Self::Ready { id, incarnation }
             | Self::Booted { id, incarnation }
             | Self::Listening { id, incarnation }
+            | Self::Broken { id, incarnation }
             | Self::ChannelClosed { id, incarnation }
             | Self::Probed { id, incarnation, .. }
             | Self::Memory { id, incarnation, .. } => Some((id, incarnation)),

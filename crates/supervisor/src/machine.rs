@@ -10,7 +10,7 @@ mod stopping;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use self::checking::{begin_looking, look, looked, measured, sign};
+use self::checking::{begin_looking, broken, look, looked, measured, sign};
 use self::exits::{exited, spawn_failed};
 use self::launching::{anew_dates, launch, restart, spawned, start, up};
 use self::out::Out;
@@ -313,6 +313,9 @@ impl Supervisor {
                 // An app that promised to say when it is ready is taken at its word.
                 let counts = !process.policy.wait_ready;
                 sign(out, now, id, process, |run| run.listening = true, counts);
+            }),
+            Input::Broken { id, incarnation } => self.with(id, incarnation, |out, process| {
+                broken(out, now, id, process);
             }),
             Input::Probed {
                 id,

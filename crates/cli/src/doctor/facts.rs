@@ -69,6 +69,8 @@ pub(crate) struct Apps {
     /// One per process, modules left out.
     pub(crate) names: Vec<String>,
     pub(crate) errored: Vec<String>,
+    /// Apps that run without their main module, and why it could not be loaded.
+    pub(crate) idle: Vec<(String, String)>,
     pub(crate) restarts: Vec<(String, u64)>,
     /// Apps whose limits do not hold, and why.
     pub(crate) unlimited: Vec<(String, String)>,
@@ -199,6 +201,10 @@ fn ask(client: &mut Client) -> Result<(String, Apps), Failure> {
             restarts: list
                 .iter()
                 .map(|p| (p.name.clone(), u64::from(p.env.restarts())))
+                .collect(),
+            idle: list
+                .iter()
+                .filter_map(|p| Some((p.name.clone(), p.env.load_error()?.to_owned())))
                 .collect(),
             unlimited: list
                 .iter()

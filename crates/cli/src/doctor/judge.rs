@@ -228,6 +228,15 @@ fn apps_of(apps: &Apps, program: &str, out: &mut Vec<Finding>) {
             format!("{program} logs {} --err --lines 50", apps.errored[0]),
         );
     }
+    if let Some((name, error)) = apps.idle.first() {
+        let more = and_more(apps.idle.len());
+        broken(
+            out,
+            "apps",
+            format!("{name}{more} runs, but does nothing, its main module could not be loaded: {error}"),
+            format!("mend the module, then {program} restart {name}"),
+        );
+    }
     for (name, restarts) in apps.restarts.iter().filter(|(_, n)| *n >= MANY_RESTARTS) {
         warn(
             out,
@@ -237,10 +246,7 @@ fn apps_of(apps: &Apps, program: &str, out: &mut Vec<Finding>) {
         );
     }
     if let Some((name, trouble)) = apps.unlimited.first() {
-        let more = match apps.unlimited.len() - 1 {
-            0 => String::new(),
-            n => format!(" and {n} more"),
-        };
+        let more = and_more(apps.unlimited.len());
         warn(
             out,
             "limits",
@@ -250,13 +256,21 @@ fn apps_of(apps: &Apps, program: &str, out: &mut Vec<Finding>) {
             ),
         );
     }
-    if apps.errored.is_empty() {
+    if apps.errored.is_empty() && apps.idle.is_empty() {
         let n = apps.names.len();
         well(
             out,
             "apps",
             format!("{n} process{}", if n == 1 { "" } else { "es" }),
         );
+    }
+}
+
+/// What stands behind the first of so many.
+fn and_more(len: usize) -> String {
+    match len {
+        0 | 1 => String::new(),
+        _ => format!(" and {} more", len - 1),
     }
 }
 
@@ -369,6 +383,7 @@ mod tests {
             apps: Some(Apps {
                 names: vec!["api".into(), "worker".into()],
                 errored: Vec::new(),
+                idle: Vec::new(),
                 restarts: vec![("api".into(), 3)],
                 unlimited: Vec::new(),
             }),
@@ -410,7 +425,7 @@ mod tests {
     #[test]
     fn each_illness_is_found_and_has_a_mend() {
         type Spoil = fn(&mut Facts);
-        let cases: [(Spoil, &str, State); 16] = [
+        let cases: [(Spoil, &str, State); 17] = [
             (
                 |f| f.home.not_writable = Some("permission denied".into()),
                 "home",
@@ -459,6 +474,11 @@ mod tests {
             ),
             (
                 |f| f.apps.as_mut().unwrap().errored = vec!["api".into()],
+                "apps",
+                State::Broken,
+            ),
+            (
+                |f| f.apps.as_mut().unwrap().idle = vec![("api".into(), "Error: no module".into())],
                 "apps",
                 State::Broken,
             ),

@@ -151,6 +151,10 @@ fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
     if let Some(health) = &p.health {
         rows.insert(1, ("health", health_cell(health)));
     }
+    if let Some(error) = p.env.load_error() {
+        let text = format!("its main module could not be loaded: {error}");
+        rows.insert(1, ("does nothing", Cell::painted(text, Brush::red)));
+    }
     if let Some(cron) = p.env.cron_restart() {
         rows.push(("cron restart", cron.into()));
     }

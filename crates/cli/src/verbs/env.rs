@@ -27,6 +27,7 @@ const OWN: &[&str] = &[
     "instances",
     "kill_retry_time",
     "km_link",
+    "load_error",
     "merge_logs",
     "name",
     "namespace",

@@ -108,6 +108,12 @@ fn print(context: &Context<'_>, client: &mut Client, order: Order) -> Result<(),
         console.say(line);
     }
     for process in &list {
+        if let Some(error) = process.env.load_error() {
+            console.warn(format_args!(
+                "App {}({}) runs, but does nothing, its main module could not be loaded: {error}",
+                process.name, process.pm_id
+            ));
+        }
         for error in process.env.list(Pm2Env::WATCH_ERRORS) {
             console.warn(format_args!(
                 "App {} is not watched as it should be: {error}",

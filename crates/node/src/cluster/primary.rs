@@ -222,8 +222,8 @@ impl Primary {
         match message.kind {
             Kind::HandleAck => self.acknowledged(id),
             Kind::HandleNack => self.not_arrived(now, id),
-            // Those of all children are acknowledged by the shell.
-            Kind::Handle { .. } | Kind::Other => {}
+            // The shell sees to these, whoever the child is.
+            Kind::Handle { .. } | Kind::LoadFailed { .. } | Kind::Other => {}
             Kind::Cluster(message) => self.on_cluster(now, id, message),
         }
         self.offer_all(now);

@@ -6,7 +6,7 @@ use crate::{Object, js};
 use serde_json::Value;
 
 /// Fields that a client must not set: they say who the process is, or belong to the daemon's own book-keeping.
-const LIVE: [&str; 12] = [
+const LIVE: [&str; 13] = [
     "pm_id",
     "status",
     "pm_uptime",
@@ -19,6 +19,7 @@ const LIVE: [&str; 12] = [
     "axm_dynamic",
     "prev_restart_delay",
     "exit_code",
+    Pm2Env::LOAD_ERROR,
 ];
 
 impl Pm2Env {

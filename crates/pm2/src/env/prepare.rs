@@ -206,6 +206,7 @@ impl Pm2Env {
         for key in ["axm_monitor", "axm_options", "axm_dynamic"] {
             self.set(key, Object::new());
         }
+        self.unset(Self::LOAD_ERROR);
     }
 }
 

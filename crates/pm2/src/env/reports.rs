@@ -45,10 +45,19 @@ pub struct MetricReport<'a> {
 }
 
 impl Pm2Env {
-    /// Actions and metrics end with the life that told them.
+    /// The field (ours) that says why the main module of a process that runs could not be loaded.
+    pub const LOAD_ERROR: &str = "load_error";
+
+    /// Actions and metrics end with the life that told them, and so does the reason why it is idle.
     pub fn forget_reports(&mut self) {
         self.set(ACTIONS, Vec::<Value>::new());
         self.set(METRICS, Object::new());
+        self.unset(Self::LOAD_ERROR);
+    }
+
+    /// Why its main module could not be loaded, if that is so: it runs, and does nothing.
+    pub fn load_error(&self) -> Option<&str> {
+        self.text(Self::LOAD_ERROR)
     }
 
     /// Merges metrics.

@@ -7,7 +7,7 @@ use super::reloading::{abandon, reload};
 use super::stopping::begin_stop;
 use crate::health::Monitor;
 use crate::process::{Process, Run, State};
-use crate::{Effect, Event, Goal, Health, Incarnation, Now, ProcId, Readiness};
+use crate::{Effect, Event, Goal, Health, Incarnation, Now, ProcId, Readiness, ReloadFailure};
 
 /// A life has got its pid: look at it from now on, if its rules say so.
 pub(super) fn begin_looking(now: Now, process: &mut Process, incarnation: Incarnation) {
@@ -62,7 +62,7 @@ pub(super) fn looked(
             online(out, now, id, process, run, waiters);
         }
         (State::Launching { .. }, Health::Unhealthy) if replaces => {
-            abandon(out, now, id, process);
+            abandon(out, now, id, process, ReloadFailure::Unhealthy);
         }
         (State::Online { run }, Health::Unhealthy) if rules.restart => {
             let run = *run;
@@ -85,6 +85,18 @@ pub(super) fn sign(
         mark(run);
     }
     if counts {
+        up(out, now, id, process);
+    }
+}
+
+/// The life will never do its work. One that was to replace another is given up; of any other nothing more can be waited for.
+pub(super) fn broken(out: &mut Out, now: Now, id: ProcId, process: &mut Process) {
+    if !matches!(process.state, State::Launching { .. }) {
+        return;
+    }
+    if process.is_being_replaced() {
+        abandon(out, now, id, process, ReloadFailure::Broken);
+    } else {
         up(out, now, id, process);
     }
 }

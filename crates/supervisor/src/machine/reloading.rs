@@ -117,12 +117,12 @@ pub(super) fn roll_back(out: &mut Out, id: ProcId, process: &mut Process, cause:
 }
 
 /// The new life runs, but may not take over: it changes places with the former one, and is ended by its own rules.
-pub(super) fn abandon(out: &mut Out, now: Now, id: ProcId, process: &mut Process) {
+pub(super) fn abandon(out: &mut Out, now: Now, id: ProcId, process: &mut Process, cause: ReloadFailure) {
     let State::Launching { run, .. } = process.state else {
         return;
     };
     let policy = Box::new(process.policy.clone());
-    roll_back(out, id, process, ReloadFailure::Unhealthy);
+    roll_back(out, id, process, cause);
     let mut ending = Ending::of(run);
     out.changed(id);
     ask(out, now, id, &policy, &mut ending);

@@ -39,6 +39,11 @@ impl Story {
         self.input(Input::Listening { id: ID, incarnation });
     }
 
+    fn broken(&mut self) {
+        let incarnation = self.life();
+        self.input(Input::Broken { id: ID, incarnation });
+    }
+
     fn end_of(&mut self, incarnation: Incarnation, exit: Exit) {
         self.input(Input::Exited {
             id: ID,
@@ -425,4 +430,41 @@ fn a_new_shell_goes_on_with_the_stop_of_both() {
         },
     );
     assert_eq!(sup.view(ID), None);
+}
+
+#[test]
+fn a_new_life_that_will_never_do_its_work_is_ended_and_the_old_one_stays() {
+    let (mut story, old) = reloading(overlapping());
+    let new = story.life();
+    story.broken();
+    assert_eq!(story.replies.last(), Some(&Err(Refusal::ReloadFailed)));
+    assert!(
+        story
+            .seen
+            .contains(&(Event::ReloadFailed(ReloadFailure::Broken), Status::Online))
+    );
+    assert_eq!((story.life(), story.former()), (old, Some(new)));
+    assert_eq!((story.retired.len(), &story.signals[..]), (0, &[2][..]));
+    story.end_of(new, Exit::Signal(2));
+    assert_eq!((story.status(), story.restarts()), (Some(Status::Online), 0));
+}
+
+#[test]
+fn of_a_life_that_will_never_do_its_work_nothing_is_waited_for() {
+    let mut story = quick(Policy {
+        wait_ready: true,
+        ..Policy::default()
+    });
+    assert_eq!(
+        (story.status(), story.replies.len()),
+        (Some(Status::Launching), 0)
+    );
+    story.broken();
+    assert_eq!(
+        (story.status(), &story.replies[..]),
+        (Some(Status::Online), &[Ok(())][..])
+    );
+    // Said again, by who is up: it runs on.
+    story.broken();
+    assert_eq!((story.status(), story.signals.len()), (Some(Status::Online), 0));
 }

@@ -383,7 +383,7 @@ impl World {
                     let left = self.sup.view(id).and_then(|view| view.former);
                     assert_eq!(
                         left.is_some(),
-                        cause == ReloadFailure::Unhealthy,
+                        matches!(cause, ReloadFailure::Unhealthy | ReloadFailure::Broken),
                         "seed {}",
                         self.seed
                     );
@@ -473,6 +473,9 @@ impl World {
         }
         if self.dice.one_in(2) {
             self.post(Input::Booted { id, incarnation });
+        }
+        if !self.calm && self.dice.one_in(6) {
+            self.post(Input::Broken { id, incarnation });
         }
         if self.dice.one_in(5) {
             self.post(Input::ChannelClosed { id, incarnation });
