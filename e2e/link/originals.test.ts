@@ -133,6 +133,26 @@ describe.concurrent.each(pm2Agents)('$kind', ({ program }) => {
   });
 });
 
+describe.concurrent.each(pm2Agents)('$kind', ({ program, short }) => {
+  test('S37: the switches of the transports before 3.2 are none any more: one WebSocket, whatever they say', async ({
+    manager,
+  }) => {
+    const bucket = await Bucket.make(hub);
+    const tap = await Tap.before(hub.facts.url);
+    try {
+      const pm = manager(program, { AGENT_TRANSPORT_AXON: 'true', AGENT_TRANSPORT_WEBSOCKET: 'false' });
+      await pm.ok('start', app('prints.js'), '--name', 'web');
+      await pm.ok('link', bucket.secretKey, bucket.publicKey, short, '--info-node', tap.url);
+      const box = await bucket.server(short, ({ processes }) => processes[0]?.status === 'online');
+      const told = await bucket.act(box, { action: 'restart', app: 'web' });
+      expect(told.at(-1)).toMatchObject({ ok: true });
+      expect(tap.talks()).toHaveLength(1);
+    } finally {
+      await tap.close();
+    }
+  });
+});
+
 test('agents of all kinds share a bucket', async ({ manager }) => {
   const bucket = await Bucket.make(hub);
   const linked = await Promise.all(

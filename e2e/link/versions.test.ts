@@ -1,9 +1,9 @@
 // Versions of PM2 and Node, and what an update does to a link: S42 and S44 of the product's list.
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { ours, pm2Agents, test } from '../lib/agents.ts';
-import { oldNode } from '../lib/apps.ts';
+import { hasReleases, oldestPm2, realNode, runBy } from '../lib/apps.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
 import type { Manager } from '../lib/manager.ts';
@@ -18,6 +18,7 @@ beforeAll(async () => {
 afterAll(() => hub?.dispose());
 
 const app = (name: string) => path.join(apps, name);
+const onReleases = test.runIf(hasReleases);
 
 /** Titles of the processes of a home. */
 const titles = (pm: Manager) =>
@@ -29,37 +30,39 @@ const titles = (pm: Manager) =>
     }
   });
 
-test('S42: a Node below the floor of its PM2 is refused in the terminal and in agent.log, and so said on the server', async ({
-  manager,
-}) => {
-  const bucket = await Bucket.make(hub);
-  const pm = manager(ours.program);
-  await pm.ok('start', app('prints.js'), '--name', 'web');
-  await bucket.link(pm, 'box');
-  await bucket.server('box', (server) => server.online);
-  const stored = pm.file('agent.json5');
+onReleases(
+  'S42: a Node below the floor of its PM2 is refused in the terminal and in agent.log, and so said on the server',
+  async ({ manager }) => {
+    const bucket = await Bucket.make(hub);
+    const pm = manager(ours.program);
+    await pm.ok('start', app('es5.js'), '--name', 'web');
+    await bucket.link(pm, 'box');
+    await bucket.server('box', (server) => server.online);
+    const stored = pm.file('agent.json5');
 
-  const old = { PATH: `${oldNode(pm, 'v0.10.48')}:${process.env.PATH}` };
-  await pm.with(pm.program, ['restart', 'web', '--update-env'], { env: old });
-  await until('the app runs with it', async () => (await pm.app('web')).pm2_env.node_version === '0.10.48');
-  const needs = 'PM2 7.0.4 needs Node.js 4 or newer, and apps here run with 0.10.48';
-  const refused = await bucket.link(pm, 'box');
-  expect(refused.code).toBe(1);
-  expect(refused.stderr).toContain(`The hub refused this link: ${needs}`);
-  expect(refused.stderr).toContain('install a newer Node.js');
-  expect(pm.file('agent.log')).toContain(needs);
-  expect(pm.file('agent.json5'), 'nothing was changed').toBe(stored);
-  const shown = await bucket.server('box', (server) => server.versions.node === '0.10.48');
-  expect(shown.failure?.text).toContain(needs);
+    const old = { PATH: `${realNode('0.10')}:${process.env.PATH}` };
+    await pm.with(pm.program, ['restart', 'web', '--update-env'], { env: old });
+    await until('the app runs with it', () => pm.file('logs/web-out.log').includes('runs v0.10.48'));
+    expect((await pm.app('web')).pm2_env).toMatchObject({ node_version: '0.10.48', status: 'online' });
+    const needs = 'PM2 7.0.4 needs Node.js 4 or newer, and apps here run with 0.10.48';
+    const refused = await bucket.link(pm, 'box');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(`The hub refused this link: ${needs}`);
+    expect(refused.stderr).toContain('install a newer Node.js');
+    expect(pm.file('agent.log')).toContain(needs);
+    expect(pm.file('agent.json5'), 'nothing was changed').toBe(stored);
+    const shown = await bucket.server('box', (server) => server.versions.node === '0.10.48');
+    expect(shown.failure?.text).toContain(needs);
 
-  await pm.with(pm.program, ['restart', 'web', '--update-env'], { env: { PATH: process.env.PATH ?? '' } });
-  await until(
-    'the app runs with another',
-    async () => (await pm.app('web')).pm2_env.node_version === process.versions.node,
-  );
-  expect((await bucket.link(pm, 'box')).code).toBe(0);
-  expect((await bucket.server('box', (server) => server.online)).id).toBe(shown.id);
-});
+    await pm.with(pm.program, ['restart', 'web', '--update-env'], { env: { PATH: process.env.PATH ?? '' } });
+    await until(
+      'the app runs with another',
+      async () => (await pm.app('web')).pm2_env.node_version === process.versions.node,
+    );
+    expect((await bucket.link(pm, 'box')).code).toBe(0);
+    expect((await bucket.server('box', (server) => server.online)).id).toBe(shown.id);
+  },
+);
 
 test('S42: an unmodified agent below the floor is shown with its Node, and refused when it introduces itself again', async ({
   manager,
@@ -80,6 +83,44 @@ test('S42: an unmodified agent below the floor is shown with its Node, and refus
   expect(stdout + stderr).toContain('PM2 7.0.4 needs Node.js 4 or newer, and apps here run with 0.10.48');
   expect(code).toBe(1);
 });
+
+describe.each(pm2Agents)('$kind', ({ program }) => {
+  onReleases(
+    'S42: a Node below the floor cannot even read it: no agent, no log of one, no server',
+    async ({ manager }) => {
+      const bucket = await Bucket.make(hub);
+      const pm = manager(program);
+      const old = runBy('0.10', program.path);
+      const words = ['link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', hub.facts.url];
+      const { code, stderr } = await pm.with(old, words);
+      expect(code).not.toBe(0);
+      expect(stderr).toContain('SyntaxError');
+      expect(existsSync(path.join(pm.home, 'agent.log'))).toBe(false);
+      expect(titles(pm)).toEqual([]);
+      expect((await bucket.look()).servers).toEqual([]);
+    },
+  );
+});
+
+onReleases(
+  'S42 S43: the oldest pm2 whose agent has one socket, by a Node of its time',
+  async ({ manager }) => {
+    const bucket = await Bucket.make(hub);
+    const pm = manager(oldestPm2());
+    await pm.ok('start', app('talker.js'), '--name', 'talker');
+    await pm.ok('link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', hub.facts.url);
+    const before = await bucket.server('box', ({ processes }) => processes[0]?.status === 'online');
+    expect(before).toMatchObject({
+      agent: 'pm2',
+      reverse: true,
+      versions: { pm2: '3.2.9', node: 'v12.22.12' },
+    });
+    const told = await bucket.act(before, { action: 'restart', app: 'talker' });
+    expect(told.at(-1)).toMatchObject({ ok: true });
+    const [pid] = before.processes.map((process) => process.pid);
+    await bucket.server('box', ({ processes }) => (processes[0]?.pid ?? pid) !== pid);
+  },
+);
 
 test('S44: update keeps processes and link: the same name, the same server, back after the apps', async ({
   manager,

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use keeper::client::ClientError;
 use keeper::protocol::{ChildInfo, IpcPlace, Request, SpawnSpec};
 use logs::Side;
+use node::release::Takes;
 use os::channel::Stash;
 use os::spawn::{Identity, Program, Step};
 use pm2::env::{ExecMode, Pm2Env};
@@ -67,12 +68,13 @@ impl Daemon {
             ExecMode::Cluster => "cluster",
             ExecMode::Fork => "fork",
         };
-        let mut parts = WorkerParts::of(&app.env, &mut self.cluster, &self.preload);
-        self.preload.add_monitor(&app.env, &mut parts);
+        let takes = self.node_versions.takes(&app.env);
+        let mut parts = WorkerParts::of(&app.env, takes, &mut self.cluster, &self.preload);
+        self.preload.add_monitor(&app.env, takes, &mut parts);
         let given = self
             .app_sockets
             .give(&group_of(&app.env), &app.env, &mut self.keeper);
-        let spec = given.and_then(|given| Ok((spec_of(&app.env, parts, &given)?, given.fds)));
+        let spec = given.and_then(|given| Ok((spec_of(&app.env, takes, parts, &given)?, given.fds)));
         let (mut spec, mut sockets) = match spec {
             Ok(spec) => spec,
             Err(reason) => {
@@ -329,10 +331,10 @@ fn is_transient(errno: i32) -> bool {
 const SOURCE_MAPS: &str = "--enable-source-maps";
 
 /// What the keeper is to execute.
-fn spec_of(env: &Pm2Env, parts: WorkerParts, given: &Given) -> Result<SpawnSpec, String> {
+fn spec_of(env: &Pm2Env, takes: Takes, parts: WorkerParts, given: &Given) -> Result<SpawnSpec, String> {
     let mut program = program_of(env)?;
     program.argv.splice(1..1, parts.args);
-    if env.wants_source_maps() {
+    if takes.source_maps && env.wants_source_maps() {
         program.argv.insert(1, SOURCE_MAPS.into());
     }
     program.env.extend(parts.vars);
@@ -436,7 +438,7 @@ mod tests {
         let spec = spec_of(&env(json!({
             "exec_interpreter": "node", "node_args": ["--harmony"], "pm_exec_path": "/a/app.js", "args": ["x y"],
             "pm_cwd": "/a", "PORT": 80, "env": { "PORT": 80 },
-        })), WorkerParts::default(), &Given::default())
+        })), Takes::ALL, WorkerParts::default(), &Given::default())
         .unwrap();
         assert_eq!(
             spec.program.argv,
@@ -458,6 +460,7 @@ mod tests {
         assert!(
             spec_of(
                 &env(json!({ "pm_exec_path": "/x", "uid": "no such user" })),
+                Takes::ALL,
                 WorkerParts::default(),
                 &Given::default()
             )

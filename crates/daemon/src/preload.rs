@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use node::release::Takes;
 use pm2::env::{ExecMode, Pm2Env};
 
 use crate::cluster::WorkerParts;
@@ -34,9 +35,9 @@ impl Preload {
         self.file(env, "worker", node::PRELOAD).ok()
     }
 
-    /// Lets an app be monitored, unless it refuses.
-    pub(crate) fn add_monitor(&self, env: &Pm2Env, parts: &mut WorkerParts) {
-        if !wants_monitor(env) {
+    /// Lets an app be monitored, unless it refuses or its interpreter cannot.
+    pub(crate) fn add_monitor(&self, env: &Pm2Env, takes: Takes, parts: &mut WorkerParts) {
+        if !takes.scripts || !wants_monitor(env) {
             return;
         }
         // Without it the app runs all the same.
@@ -135,9 +136,9 @@ mod tests {
         let nowhere = Preload::of_home(Path::new("/dev/null"));
         assert_eq!(nowhere.worker(&node), None);
         let mut parts = WorkerParts::default();
-        nowhere.add_monitor(&node, &mut parts);
+        nowhere.add_monitor(&node, Takes::ALL, &mut parts);
         assert_eq!(parts, WorkerParts::default());
-        preload.add_monitor(&node, &mut parts);
+        preload.add_monitor(&node, Takes::ALL, &mut parts);
         assert_eq!(
             (parts.args.len(), parts.vars),
             (2, vec!["PILOTHOUSE_MONITOR=errors".into()])

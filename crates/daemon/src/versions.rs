@@ -9,6 +9,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use node::release::Takes;
+use pm2::env::Pm2Env;
 use supervisor::{Incarnation, ProcId};
 use tokio::io::AsyncReadExt;
 
@@ -29,7 +31,18 @@ pub(crate) struct NodeVersions(Arc<Mutex<BTreeMap<Identity, String>>>);
 struct Identity {
     device: u64,
     inode: u64,
-    modified: i64,
+    modified: (i64, i64),
+}
+
+impl Identity {
+    fn of(file: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(file).ok()?;
+        Some(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+        })
+    }
 }
 
 impl Daemon {
@@ -47,8 +60,7 @@ impl Daemon {
         if line.script.is_none() || !is_node(&line.program) || app.env.uid().is_some() {
             return;
         }
-        let mut vars = app.env.child_env().into_iter();
-        let search = vars.find_map(|(name, value)| (name == "PATH").then_some(value));
+        let search = search_path(&app.env);
         let (known, events) = (self.node_versions.clone(), self.events.clone());
         tokio::spawn(async move {
             if let Some(program) = find(&line.program, search.as_deref())
@@ -66,13 +78,25 @@ impl Daemon {
 }
 
 impl NodeVersions {
+    /// What the interpreter of an app takes, as far as it was asked before: a Node that is too old for our words fails by them
+    /// once, is asked meanwhile, and is then started without them.
+    pub(crate) fn takes(&self, env: &Pm2Env) -> Takes {
+        // No file is looked at where all are new.
+        if self
+            .known()
+            .values()
+            .all(|version| Takes::of(version) == Takes::ALL)
+        {
+            return Takes::ALL;
+        }
+        find(&env.command_line().program, search_path(env).as_deref())
+            .and_then(|program| Identity::of(&program))
+            .and_then(|file| self.known().get(&file).map(|version| Takes::of(version)))
+            .unwrap_or(Takes::ALL)
+    }
+
     async fn ask(&self, program: &Path) -> Option<String> {
-        let meta = std::fs::metadata(program).ok()?;
-        let identity = Identity {
-            device: meta.dev(),
-            inode: meta.ino(),
-            modified: meta.mtime(),
-        };
+        let identity = Identity::of(program)?;
         if let Some(version) = self.known().get(&identity) {
             return Some(version.clone());
         }
@@ -90,6 +114,11 @@ impl NodeVersions {
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Identity, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn search_path(env: &Pm2Env) -> Option<String> {
+    let mut vars = env.child_env().into_iter();
+    vars.find_map(|(name, value)| (name == "PATH").then_some(value))
 }
 
 fn is_node(program: &str) -> bool {
@@ -200,6 +229,21 @@ mod tests {
             assert_eq!(known.ask(&program(name, says)).await, None, "{says}");
         }
         assert_eq!(known.ask(Path::new("/no/such/node")).await, None);
+        let old = program("node-old", "echo v0.10.48");
+        let env = |program: &Path| {
+            let env = serde_json::json!({ "exec_interpreter": program, "pm_exec_path": "/a/app.js" });
+            Pm2Env::from(env.as_object().cloned().unwrap_or_default())
+        };
+        assert_eq!(known.takes(&env(&old)), Takes::ALL, "it was not asked yet");
+        assert_eq!(known.ask(&old).await.as_deref(), Some("0.10.48"));
+        assert_eq!(known.takes(&env(&old)), Takes::of("0.10.48"));
+        assert_eq!(known.takes(&env(&node)), Takes::ALL);
+        std::fs::remove_file(&old).unwrap();
+        assert_eq!(
+            known.takes(&env(&program("node-old", "echo v99.1.0"))),
+            Takes::ALL,
+            "another file"
+        );
         let search = format!("/nowhere:{}", dir.path().display());
         assert_eq!(find("node", Some(&search)), Some(node));
         assert!(is_node("/usr/bin/node") && is_node("nodejs") && !is_node("/usr/bin/node-gyp"));

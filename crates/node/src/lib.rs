@@ -1,7 +1,7 @@
 //! Speaks Node: the IPC channel between a Node child and its parent.
 //!
 //! [`frame`] cuts the byte stream of the channel into JSON lines and writes lines that Node accepts; [`message`] says what a
-//! child's line means, [`internal`] what one of Node's own means; [`cluster`] is the primary of Node's cluster. Pure: the descriptors, their queues and the sending belong to the caller.
+//! child's line means, [`internal`] what one of Node's own means; [`cluster`] is the primary of Node's cluster, [`release`] what a release of Node takes. Pure: the descriptors, their queues and the sending belong to the caller.
 //!
 //! Any program may take part by writing JSON lines to the descriptor named in [`CHANNEL_FD`], not Node alone.
 //!
@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod frame;
 pub mod internal;
 pub mod message;
+pub mod release;
 
 /// Loaded into cluster workers that run on Node (`--require`): lets go of clients gently, and reports errors as PM2's wrapper does.
 pub const PRELOAD: &str = concat!(include_str!("entry.cjs"), include_str!("preload.cjs"));

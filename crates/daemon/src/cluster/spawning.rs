@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use node::cluster::{Policy, SCHEDULING_POLICY, UNIQUE_ID};
+use node::release::Takes;
 use pm2::env::{ExecMode, Pm2Env};
 
 use super::Cluster;
@@ -22,13 +23,15 @@ pub(crate) struct WorkerParts {
 
 impl WorkerParts {
     /// What makes a life of this app a worker; nothing for an app that runs in fork mode.
-    pub(crate) fn of(env: &Pm2Env, cluster: &mut Cluster, preload: &Preload) -> Self {
+    pub(crate) fn of(env: &Pm2Env, takes: Takes, cluster: &mut Cluster, preload: &Preload) -> Self {
         if env.exec_mode() != ExecMode::Cluster {
             return Self::default();
         }
         let number = cluster.primary.take_number();
         // Without it a worker serves all the same.
-        let script = can_preload(env).then(|| preload.worker(env)).flatten();
+        let script = (takes.scripts && can_preload(env))
+            .then(|| preload.worker(env))
+            .flatten();
         parts(env, number, script.as_deref())
     }
 }

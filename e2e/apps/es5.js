@@ -1,0 +1,3 @@
+// In words that the oldest Node still understands.
+console.log('runs', process.version);
+setInterval(Object, 1000);
