@@ -134,6 +134,7 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         machine,
         session,
         spool,
+        spool_trouble: None,
         requests,
         status,
         conn_events,
@@ -195,6 +196,8 @@ struct Agent {
     logs: Logs,
     actions: Actions,
     spool: Spool,
+    /// While the disk refuses reports: how many had been lost before.
+    spool_trouble: Option<u64>,
     settings: Settings,
     conn: Option<Conn>,
     /// The writer has room for another report.
@@ -373,6 +376,27 @@ impl Agent {
             .to_frame()
             .ok()
         });
+        self.tell_spool_trouble();
+    }
+
+    /// The disk begins to refuse reports, or takes them again.
+    fn tell_spool_trouble(&mut self) {
+        match (self.spool.trouble(), self.spool_trouble) {
+            (Some(why), None) => {
+                self.journal.line(format!(
+                    "reports cannot be written to $PM2_HOME/{}: {why}; a little of them waits in memory, the rest is lost",
+                    crate::spool::DIR
+                ));
+                self.spool_trouble = Some(self.spool.dropped());
+            }
+            (None, Some(before)) => {
+                let lost = self.spool.dropped() - before;
+                self.journal
+                    .line(format!("reports can be written again; {lost} of them were lost"));
+                self.spool_trouble = None;
+            }
+            _ => {}
+        }
     }
 
     /// Sends what was gathered.

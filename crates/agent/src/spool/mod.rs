@@ -88,6 +88,8 @@ pub struct Spool {
     memory_bytes: u64,
     /// With which number, on this link, how many drops were told.
     told: Option<(u64, u64)>,
+    /// Why the last report is not on disk.
+    trouble: Option<String>,
 }
 
 impl Spool {
@@ -113,6 +115,7 @@ impl Spool {
             cursor: 0,
             memory_bytes: 0,
             told: None,
+            trouble: None,
             dir,
             state,
         };
@@ -189,6 +192,11 @@ impl Spool {
         self.state.dropped
     }
 
+    /// Why the last report could not be written, if it could not.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     /// Reports sent and not acknowledged yet.
     pub fn in_flight(&self) -> usize {
         self.cursor
@@ -213,7 +221,9 @@ impl Spool {
             return;
         }
         self.make_room(needed);
-        let place = match self.write(seq, &payload) {
+        let written = self.write(seq, &payload);
+        self.trouble = written.as_ref().err().map(ToString::to_string);
+        let place = match written {
             Ok((segment, offset)) => Place::Disk { segment, offset },
             Err(_) if self.memory_bytes + u64::from(len) <= MEMORY_MAX => {
                 self.memory_bytes += u64::from(len);

@@ -88,6 +88,19 @@ impl Reports {
         (is_past && samples.is_consistent()).then_some((first, last, samples.at.len()))
     }
 
+    /// What the host lost before this report, for the people who look at that server. A repeat tells nothing.
+    pub(super) fn newly_lost(&self, report: &Report) -> Option<String> {
+        let lost = report.dropped;
+        (lost > 0 && report.seq > self.taken).then(|| {
+            tracing::warn!(server = %self.server, reports = lost, "an agent had to drop reports before they could be sent");
+            format!(
+                "{lost} report{} of that host could not be kept until they were sent: its disk, or its spool, had no room for them. Their time is \
+                 a gap in the charts.",
+                if lost == 1 { "" } else { "s" }
+            )
+        })
+    }
+
     /// Takes a report. What in it is news is given back, to be told at once; a repeat is none.
     pub(super) fn take(
         &mut self,
@@ -96,9 +109,6 @@ impl Reports {
         held_back: impl Fn(u32) -> bool,
     ) -> Vec<News> {
         let repeat = report.seq <= self.taken;
-        if report.dropped > 0 && !repeat {
-            tracing::warn!(server = %self.server, reports = report.dropped, "an agent had to drop reports before they could be sent");
-        }
         let mut batch = Batch {
             bucket: self.bucket,
             server: self.server,

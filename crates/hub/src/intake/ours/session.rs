@@ -584,6 +584,9 @@ impl Session<'_> {
                 let past = self
                     .reports
                     .of_the_past(&report, self.state.now_ms() - self.skew.left());
+                if let Some(lost) = self.reports.newly_lost(&report) {
+                    self.link.failed(lost).await;
+                }
                 let link = &self.link;
                 let news = self
                     .reports
