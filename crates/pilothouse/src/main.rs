@@ -46,6 +46,8 @@ fn main() -> ExitCode {
                 .with_env_filter(filter.unwrap_or_else(|_| HUB_LOG.into()))
                 .with_writer(io::stderr)
                 .init();
+            // Each agent and each browser is a descriptor, and the usual soft limit is 1,024 of them.
+            let _ = os::process::raise_descriptor_limit();
             Ok(hub::cli::main(argv.into_iter().skip(2)))
         }
         _ => {
