@@ -1,4 +1,4 @@
-// First steps and helpers: `create`, `autoinstall`, `install-otel`, and the web page of pm2-runtime.
+// First steps and helpers: `create`, `autoinstall`, and the web page of pm2-runtime.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -54,18 +54,6 @@ onlyOurs('autoinstall finds services that a module can watch', async () => {
   const { stdout } = await pm.ok('autoinstall');
   expect(stdout).toContain('MongoDB runs here: pm2 install pm2-mongodb');
   expect(existsSync(path.join(pm.home, 'modules/pm2-mongodb'))).toBe(false);
-});
-
-onlyOurs('install-otel says how an app is traced, and what it says is taken', async () => {
-  const { code, stderr } = await pm.run('install-otel');
-  expect(code).toBe(1);
-  expect(stderr).toContain('npm install @opentelemetry/api @opentelemetry/auto-instrumentations-node');
-  // The option that it names does load a package before the app.
-  writeFileSync(path.join(pm.dir, 'register.js'), `console.log('loaded before');`);
-  writeFileSync(path.join(pm.dir, 'app.js'), `console.log('app'); setInterval(() => {}, 1000);`);
-  await pm.ok('start', 'app.js', '--node-args', `--require ${pm.dir}/register.js`);
-  await until('both', () => pm.file('logs', 'app-out.log') === 'loaded before\napp\n');
-  expect((await pm.ok('uninstall-otel')).stdout).toContain('nothing to uninstall');
 });
 
 // The original of this release calls what it has not: `Runtime.pm2.web is not a function`.

@@ -181,3 +181,9 @@ onlyOurs('serve names what is wrong', async () => {
     expect(stderr).toContain(word);
   }
 });
+
+onlyOurs('serve --monitor leaves pages as they are, and says so', async () => {
+  const { stderr } = await pm.ok('serve', site, String(port), '--monitor', 'shop');
+  expect(stderr).toContain('--monitor: pages are served as they are');
+  expect((await serves()).body).toBe('home');
+});

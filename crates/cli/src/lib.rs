@@ -18,6 +18,7 @@ mod foreground;
 mod home;
 mod module_conf;
 mod modules;
+mod otel;
 mod process;
 mod prompt;
 mod render;

@@ -141,7 +141,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
     let ledger = Ledger::new(&home.ledger_dir);
     let mut daemon = Daemon {
         next_worker_run: now.mono.after(settings.worker_interval),
-        preload: Preload::of_home(&home.root),
+        preload: Preload::of_home(&home),
         home,
         settings,
         started_at_ms: now.wall_ms,

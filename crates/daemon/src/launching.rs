@@ -71,6 +71,7 @@ impl Daemon {
         let takes = self.node_versions.takes(&app.env);
         let mut parts = WorkerParts::of(&app.env, takes, &mut self.cluster, &self.preload);
         self.preload.add_monitor(&app.env, takes, &mut parts);
+        self.preload.add_tracer(&app.env, takes, &mut parts);
         let given = self
             .app_sockets
             .give(&group_of(&app.env), &app.env, &mut self.keeper);

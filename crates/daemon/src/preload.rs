@@ -1,10 +1,12 @@
 //! The scripts that Node apps load before their own: their files in the home, and who gets which.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use node::release::Takes;
 use pm2::env::{ExecMode, Pm2Env};
+use pm2::home::Home;
 
 use crate::cluster::WorkerParts;
 
@@ -19,14 +21,17 @@ const COMMON_FOLDER: &str = "/run/pilothouse/preload";
 pub(crate) struct Preload {
     folder: PathBuf,
     common: PathBuf,
+    /// Where the packages for tracing are.
+    otel: PathBuf,
 }
 
 impl Preload {
     /// Its place in a home.
-    pub(crate) fn of_home(home: &Path) -> Self {
+    pub(crate) fn of_home(home: &Home) -> Self {
         Self {
-            folder: home.join("preload"),
+            folder: home.root.join("preload"),
             common: COMMON_FOLDER.into(),
+            otel: home.otel_dir.clone(),
         }
     }
 
@@ -51,6 +56,21 @@ impl Preload {
         };
         parts.args.splice(0..0, ["--require".into(), path.into()]);
         parts.vars.push(format!("{}={mark}", node::MONITOR_MARK).into());
+    }
+
+    /// Lets an app be traced, if it wants to be and may be looked into at all.
+    pub(crate) fn add_tracer(&self, env: &Pm2Env, takes: Takes, parts: &mut WorkerParts) {
+        if env.flag("trace") != Some(true) || !takes.scripts || !wants_monitor(env) {
+            return;
+        }
+        let Ok(path) = self.file(env, "trace", node::TRACE) else {
+            return;
+        };
+        // First to load: it must see each module that the others bring.
+        parts.args.splice(0..0, ["--require".into(), path.into()]);
+        let mut folder = OsString::from(format!("{}=", node::TRACE_FOLDER));
+        folder.push(&self.otel);
+        parts.vars.push(folder);
     }
 
     /// Makes sure that a file is there. Its name says which release it belongs to: apps of an older one may load theirs once more.
@@ -103,6 +123,31 @@ mod tests {
         }
     }
 
+    fn home(root: &Path) -> Home {
+        Home::at(root, |_| None)
+    }
+
+    #[test]
+    fn who_wants_to_be_traced_is_told_where_the_packages_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let preload = Preload::of_home(&home(dir.path()));
+        let parts_of = |value| {
+            let mut parts = WorkerParts::default();
+            preload.add_tracer(&env(value), Takes::ALL, &mut parts);
+            (parts.args.len(), parts.vars)
+        };
+        let folder = format!("PILOTHOUSE_OTEL={}", dir.path().join("otel").display());
+        let node = |trace: bool, pmx: bool| json!({ "exec_interpreter": "node", "trace": trace, "pmx": pmx });
+        assert_eq!(parts_of(node(true, true)), (2, vec![folder.into()]));
+        for value in [
+            node(false, true),
+            node(true, false),
+            json!({ "exec_interpreter": "python3", "trace": true }),
+        ] {
+            assert_eq!(parts_of(value), (0, Vec::new()));
+        }
+    }
+
     #[test]
     fn they_are_for_node_and_can_be_refused() {
         assert!(can_preload(&env(
@@ -127,13 +172,13 @@ mod tests {
     #[test]
     fn the_files_are_made_and_mended() {
         let dir = tempfile::tempdir().unwrap();
-        let preload = Preload::of_home(dir.path());
+        let preload = Preload::of_home(&home(dir.path()));
         let node = env(json!({ "exec_interpreter": "node", "exec_mode": "fork_mode" }));
         let path = preload.worker(&node).unwrap();
         std::fs::write(&path, "spoilt").unwrap();
         assert_eq!(preload.worker(&node), Some(path.clone()));
         assert_eq!(std::fs::read_to_string(path).unwrap(), node::PRELOAD);
-        let nowhere = Preload::of_home(Path::new("/dev/null"));
+        let nowhere = Preload::of_home(&home(Path::new("/dev/null")));
         assert_eq!(nowhere.worker(&node), None);
         let mut parts = WorkerParts::default();
         nowhere.add_monitor(&node, Takes::ALL, &mut parts);
@@ -148,7 +193,7 @@ mod tests {
     #[test]
     fn another_user_gets_them_from_a_folder_that_all_may_read() {
         let dir = tempfile::tempdir().unwrap();
-        let mut preload = Preload::of_home(&dir.path().join("home"));
+        let mut preload = Preload::of_home(&home(&dir.path().join("home")));
         preload.common = dir.path().join("common");
         let other = env(json!({ "exec_interpreter": "node", "uid": "www-data" }));
         let path = preload.worker(&other).unwrap();

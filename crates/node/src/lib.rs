@@ -17,6 +17,10 @@ pub mod release;
 pub const PRELOAD: &str = concat!(include_str!("entry.cjs"), include_str!("preload.cjs"));
 /// Loaded into Node apps (`--require`) that do not refuse it: metrics, profiles and errors as PM2's injected monitoring tells them.
 pub const MONITOR: &str = concat!(include_str!("entry.cjs"), include_str!("monitor.cjs"));
+/// Loaded into Node apps (`--require`) that are to be traced: starts OpenTelemetry and tells its spans as PM2's dashboards read them.
+pub const TRACE: &str = include_str!("trace.cjs");
+/// Variable that tells [`TRACE`] in which folder the packages are.
+pub const TRACE_FOLDER: &str = "PILOTHOUSE_OTEL";
 /// Variable by which [`MONITOR`] knows that it is meant: [`MONITOR_ERRORS`] or [`MONITOR_FIGURES`].
 pub const MONITOR_MARK: &str = "PILOTHOUSE_MONITOR";
 /// It reports errors, too.

@@ -55,7 +55,7 @@ function introduce() {
     profiling: true,
     metrics: { v8: true, network: false, eventLoop: true, runtime: true, http: true },
     standalone: false,
-    tracing: { enabled: false, outbound: false },
+    tracing: { enabled: process.env.trace === 'true', outbound: process.env.trace === 'true' },
     module_conf: {},
     apm: { type: 'node', version: 'pilothouse' },
     module_name: name,

@@ -51,6 +51,8 @@ pub struct Home {
     pub keeper_lock: PathBuf,
     /// `ledger/`: ours; who runs, should keeper and daemon end together.
     pub ledger_dir: PathBuf,
+    /// `otel/`: ours; the packages that apps are traced with, if they were installed.
+    pub otel_dir: PathBuf,
 }
 
 impl Home {
@@ -97,6 +99,7 @@ impl Home {
             crash_dir: root.join("crashes"),
             keeper_lock: root.join("keeper.lock"),
             ledger_dir: root.join("ledger"),
+            otel_dir: root.join("otel"),
             root: root.to_owned(),
         }
     }

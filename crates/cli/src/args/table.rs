@@ -640,14 +640,14 @@ pub(crate) const VERBS: &[Entry] = &[
         Verb::InstallOtel,
         &["install-otel"],
         "",
-        "how apps are traced with OpenTelemetry",
+        "fetch the packages that --trace needs",
         Names::Unknown,
     ),
     verb(
         Verb::UninstallOtel,
         &["uninstall-otel"],
         "",
-        "the reverse of install-otel",
+        "remove the packages of install-otel",
         Names::Unknown,
     ),
     verb(

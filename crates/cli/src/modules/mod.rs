@@ -11,6 +11,7 @@ mod template;
 mod tools;
 
 pub(crate) use launch::start_all;
+pub(crate) use tools::Installer;
 
 use crate::client::Client;
 use crate::context::Context;
@@ -26,7 +27,6 @@ use pm2::module_conf::ModuleUser;
 use source::{Place, Source, source};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tools::Installer;
 
 /// How long `--safe` watches a new module, unless it says how long.
 const SAFE: Duration = Duration::from_millis(3000);
@@ -181,7 +181,7 @@ fn from_npm(context: &Context<'_>, typed: &str, package: &str) -> Result<(), Fai
     ));
     let staging = Staging::new(&context.home)?;
     let ready = installer
-        .add(package, staging.path(), console)
+        .add(&[package], staging.path(), console)
         .and_then(|()| dependency_of(staging.path()))
         .and_then(|name| {
             let folder = staging.path().join("node_modules").join(&name);

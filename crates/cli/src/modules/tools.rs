@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 /// A program that installs packages.
 #[derive(Debug)]
-pub(super) struct Installer {
+pub(crate) struct Installer {
     path: PathBuf,
     bun: bool,
 }
@@ -17,30 +17,40 @@ pub(super) struct Installer {
 impl Installer {
     /// bun if it is there, as with PM2; else npm.
     pub(super) fn find() -> Result<Installer, Failure> {
-        let found = |name| Machine.find_program(name);
-        match (found("bun"), found("npm")) {
-            (Some(path), _) => Ok(Installer { path, bun: true }),
-            (None, Some(path)) => Ok(Installer { path, bun: false }),
-            (None, None) => Err(Failure::Error(
-                "installing a module needs npm or bun; neither is in PATH".into(),
-            )),
-        }
+        Self::first_of(&["bun", "npm"])
+    }
+
+    /// npm if it is there, as PM2 has it for what it installs for itself; else bun.
+    pub(crate) fn npm_first() -> Result<Installer, Failure> {
+        Self::first_of(&["npm", "bun"])
+    }
+
+    fn first_of(names: &[&str]) -> Result<Installer, Failure> {
+        let found = names.iter().find_map(|name| {
+            let path = Machine.find_program(name)?;
+            Some(Installer {
+                path,
+                bun: *name == "bun",
+            })
+        });
+        found.ok_or_else(|| Failure::Error("installing packages needs npm or bun; neither is in PATH".into()))
     }
 
     pub(super) fn name(&self) -> &'static str {
         if self.bun { "BUN" } else { "NPM" }
     }
 
-    /// Installs a package below `node_modules` of a folder.
-    pub(super) fn add(&self, package: &str, folder: &Path, console: &Console) -> Result<(), Failure> {
+    /// Installs packages below `node_modules` of a folder.
+    pub(crate) fn add(&self, packages: &[&str], folder: &Path, console: &Console) -> Result<(), Failure> {
         let mut command = Command::new(&self.path);
         if self.bun {
-            command.args(["add", package]);
+            command.arg("add").args(packages);
         } else {
             // A folder is copied: a link to it would lead nowhere once it has gone.
             let flags = ["--loglevel=error", "--no-fund", "--no-audit", "--install-links"];
             command
-                .args(["install", package])
+                .arg("install")
+                .args(packages)
                 .args(flags)
                 .arg("--prefix")
                 .arg(folder);

@@ -79,7 +79,9 @@ pub(crate) fn act_on_file(
     let mut known: Vec<Checked> = Vec::new();
     let mut fresh: Vec<Checked> = Vec::new();
     for raw in chosen(context, &loaded.apps) {
-        let app = checked(context, raw, &caller)?;
+        let mut raw = raw.clone();
+        crate::otel::provide(context, &mut raw);
+        let app = checked(context, &raw, &caller)?;
         if list.iter().any(|p| p.name == app.name()) {
             known.push(app);
         } else {

@@ -54,7 +54,9 @@ impl Action {
 /// What a restart or reload of this name brings along.
 pub(crate) fn restart_environment(context: &Context<'_>, name: &str) -> Result<Object, Failure> {
     let caller = context.caller();
-    let checked = check(options(&context.typed, &context.cwd)?, &caller, &Machine)?;
+    let mut brought = options(&context.typed, &context.cwd)?;
+    crate::otel::provide(context, &mut brought);
+    let checked = check(brought, &caller, &Machine)?;
     tell(context, &checked.notes);
     Ok(restart_env_from_options(
         &checked,

@@ -58,6 +58,10 @@ pub(crate) fn apply(context: &Context<'_>) -> Result<Then, Failure> {
     }
     let go = pending && !dry && agreed(context)?;
     if go {
+        for app in &apps {
+            // Without the packages an app is not traced, and says so itself.
+            crate::otel::provide(context, &mut app.as_object().clone());
+        }
         let wanted = Wanted {
             apps: &apps,
             needs: &needs,

@@ -65,26 +65,6 @@ pub(crate) fn deep_update(context: &Context<'_>) -> Result<Then, Failure> {
     )))
 }
 
-/// PM2 installs OpenTelemetry into its own folder and loads it into apps. Here an app brings the packages that it is traced with, so that
-/// they fit its own.
-pub(crate) fn install_otel(context: &Context<'_>) -> Result<Then, Failure> {
-    Err(Failure::Error(format!(
-        "install-otel installs nothing: an app brings what it is traced with. In its folder:\n\n  \
-         npm install @opentelemetry/api @opentelemetry/auto-instrumentations-node\n  \
-         OTEL_TRACES_EXPORTER=otlp {} start app.js --node-args \
-         \"--require @opentelemetry/auto-instrumentations-node/register\"\n",
-        context.program
-    )))
-}
-
-/// Nothing was installed.
-pub(crate) fn uninstall_otel(context: &Context<'_>) -> Result<Then, Failure> {
-    context
-        .console
-        .info("There is nothing to uninstall: install-otel installs nothing");
-    Ok(Then::Done)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

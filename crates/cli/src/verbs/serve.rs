@@ -45,7 +45,7 @@ pub(crate) fn serve(context: &Context<'_>) -> Result<Then, Failure> {
     if typed.on("monitor") {
         context
             .console
-            .warn("--monitor: there is no script to put into the pages; they are served as they are");
+            .warn("--monitor: pages are served as they are; the script that the option means comes from pm2.io and reports to pm2.io");
     }
     let mut app = Object::new();
     app.insert("name".into(), site.name().into());

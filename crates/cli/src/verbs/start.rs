@@ -99,6 +99,7 @@ fn checked(context: &Context<'_>, target: &str) -> Result<Checked, Failure> {
     raw.insert("namespace".into(), "default".into());
     raw.insert("watch".into(), false.into());
     raw.extend(options(&context.typed, &context.cwd)?);
+    crate::otel::provide(context, &mut raw);
     Ok(check(raw, &context.caller(), &Machine)?)
 }
 
