@@ -1,5 +1,5 @@
 // The promise that the original cannot make: a daemon that dies takes nothing with it.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
@@ -82,6 +82,43 @@ onlyOurs(
   },
   180_000,
 );
+
+onlyOurs('kill -9 of the daemon in a flood of lines loses none of them, and writes none twice', async () => {
+  // One file holds it all.
+  mkdirSync(pm.home, { recursive: true });
+  writeFileSync(path.join(pm.home, 'module_conf.json'), JSON.stringify({ logrotate: { enabled: 'false' } }));
+  const script = path.join(pm.dir, 'flood.py');
+  const enough = path.join(pm.dir, 'enough');
+  // Each line by a write of its own, as fast as it goes, with a breath so that the log can be read back.
+  writeFileSync(
+    script,
+    `import os, time
+n = 0
+while not os.path.exists("${enough}"):
+    for _ in range(20000):
+        os.write(1, b"line %d\\n" % n)
+        n += 1
+    time.sleep(0.05)
+os.write(1, b"end\\n")
+time.sleep(100000)
+`,
+  );
+  await pm.ok('start', script, '--name', 'flood', '--interpreter', 'python3');
+  const log = path.join(pm.home, 'logs/flood-out.log');
+  const size = () => statSync(log, { throwIfNoEntry: false })?.size ?? 0;
+  for (let round = 0; round < 6; round += 1) {
+    const before = size();
+    await until('it is carried', () => size() > before + 100_000);
+    await killDaemon();
+  }
+  writeFileSync(enough, '');
+  const lines = await until('the end', () => {
+    const text = readFileSync(log, 'latin1');
+    return text.endsWith('end\n') && text.split('\n').slice(0, -2);
+  });
+  const wrong = lines.findIndex((line, index) => line !== `line ${index}`);
+  expect(wrong === -1 ? 'all in order' : `${wrong}: ${lines[wrong]}`).toBe('all in order');
+});
 
 onlyOurs('exits that happen while the daemon is dead are not lost', async () => {
   await pm.ok('start', path.join(apps, 'prints.js'));

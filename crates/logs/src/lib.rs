@@ -18,12 +18,14 @@ mod clock;
 pub mod crashes;
 mod format;
 pub mod history;
+mod pace;
 mod pump;
 mod rotation;
 mod sink;
 mod stream;
 pub mod tail;
 mod times;
+mod wide;
 
 pub use format::{Format, Stamp};
 pub use pump::{Error, Pump};

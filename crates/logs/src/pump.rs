@@ -11,12 +11,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd};
 
+use crate::pace::{Left, Next};
 use crate::rotation::{Complain, Housekeeper, Rotation};
 use crate::sink::Sinks;
-use crate::stream::{Attach, Event, Now, Step, Stream, StreamId, Tools};
+use crate::stream::{Attach, Event, FULL_STEP, Now, Step, Stream, StreamId, Tools};
 use crate::times::Times;
+use crate::wide::{WIDE, WidePipes};
 
 /// Why a pump could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -148,10 +150,16 @@ impl Wake {
     }
 }
 
-/// Steps a stream may take before the others have their turn.
+/// Steps a stream may take before the others have their turn,
 const TURN: usize = 16;
+/// and bytes.
+const TURN_BYTES: u64 = 1024 * 1024;
 /// What the housekeeper could not do, and nobody has read yet.
 const COMPLAINTS: usize = 16;
+/// A wait of less is meant to the microsecond: in ns.
+const SHORT: i64 = 2_000_000;
+/// When a stream is looked at again whose calls the kernel does not want to take: seldom, but not never.
+const UNCALLED: Duration = Duration::from_millis(100);
 const WAKE: u64 = u64::MAX;
 
 struct Worker {
@@ -164,6 +172,7 @@ struct Worker {
     ready: BTreeSet<StreamId>,
     /// Streams to look at later.
     later: BTreeMap<StreamId, Instant>,
+    wide: WidePipes,
     listening: bool,
     sinks: Sinks,
     /// What the housekeeper could not do.
@@ -203,6 +212,7 @@ impl Worker {
             streams: BTreeMap::new(),
             ready: BTreeSet::new(),
             later: BTreeMap::new(),
+            wide: WidePipes::new(),
             listening: false,
             sinks: Sinks::new(times, housekeeper),
             untidy,
@@ -246,22 +256,40 @@ impl Worker {
                 self.carry(id);
             }
             self.tell_failures();
+            for id in self.wide.calm(now) {
+                if let Some(stream) = self.streams.get_mut(&id)
+                    && let Some(size) = self.wide.narrow(id, &stream.attach.pipe, now)
+                {
+                    stream.capacity = size;
+                }
+            }
         }
     }
 
     fn wait(&mut self, events: &mut Vec<epoll::Event>) {
         let timeout = if self.ready.is_empty() {
-            self.later
-                .values()
-                .min()
-                .map(|at| at.saturating_duration_since(Instant::now()))
+            let next = self.later.values().min().copied();
+            let next = next.into_iter().chain(self.wide.next()).min();
+            next.map(|at| at.saturating_duration_since(Instant::now()))
         } else {
             Some(Duration::ZERO)
         };
-        let timeout = timeout.map(|d| Timespec {
+        let mut timeout = timeout.map(|d| Timespec {
             tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(d.subsec_nanos()),
         });
+        // A wait of epoll's is rounded up to a whole millisecond; that of poll is not.
+        if let Some(Timespec {
+            tv_sec: 0,
+            tv_nsec: 1..=SHORT,
+        }) = timeout
+        {
+            let mut asked = [PollFd::new(&self.epoll, PollFlags::IN)];
+            if rustix::event::poll(&mut asked, timeout.as_ref()) == Ok(0) {
+                return;
+            }
+            timeout = Some(Timespec::default());
+        }
         // An interrupted wait is an early one; any other error cannot happen with descriptors that are ours.
         let _ = epoll::wait(&self.epoll, spare_capacity(events), timeout.as_ref());
     }
@@ -298,12 +326,12 @@ impl Worker {
     fn attach(&mut self, attach: Attach) {
         let id = attach.id;
         let _ = rustix::io::ioctl_fionbio(&attach.pipe, true);
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
-        if epoll::add(&self.epoll, &attach.pipe, epoll::EventData::new_u64(id.0), flags).is_err() {
+        let mut stream = Stream::new(attach);
+        if call(&self.epoll, &mut stream).is_err() {
             (self.tell)(Event::Ended { id });
             return;
         }
-        let stream = Stream::new(attach);
+        self.wide.adopt(id, stream.capacity, Instant::now());
         create_files(&mut self.sinks, &stream);
         self.streams.insert(id, stream);
         self.set_rules(id);
@@ -333,8 +361,9 @@ impl Worker {
     fn detach(&mut self, id: StreamId) {
         self.later.remove(&id);
         self.ready.remove(&id);
-        if let Some(stream) = self.streams.remove(&id) {
-            let _ = epoll::delete(&self.epoll, &stream.attach.pipe);
+        self.wide.forget(id);
+        if let Some(mut stream) = self.streams.remove(&id) {
+            let _ = call_off(&self.epoll, &mut stream);
             self.close_unused();
         }
     }
@@ -351,6 +380,8 @@ impl Worker {
         };
         self.later.remove(&id);
         let now = Now::get();
+        let mut bytes = 0;
+        let mut left = Left::Much;
         for _ in 0..TURN {
             match stream.step(
                 now,
@@ -359,10 +390,23 @@ impl Worker {
                 &mut self.tools,
                 &mut *self.tell,
             ) {
-                Step::Moved => {}
-                Step::Empty => return,
+                Step::Moved(n) => {
+                    bytes += n as u64;
+                    if bytes >= TURN_BYTES {
+                        break;
+                    }
+                    if n < FULL_STEP && stream.pace.is_busy() {
+                        left = Left::Little;
+                        break;
+                    }
+                }
+                Step::Empty => {
+                    left = Left::Nothing;
+                    break;
+                }
                 Step::Failing(at) => {
                     self.later.insert(id, at);
+                    let _ = call(&self.epoll, stream);
                     return;
                 }
                 Step::Ended => {
@@ -373,8 +417,50 @@ impl Worker {
                 }
             }
         }
-        self.ready.insert(id);
+        match stream.pace.carried(now.mono, bytes, left, stream.capacity) {
+            Next::Again => {
+                self.ready.insert(id);
+            }
+            Next::Call => {
+                if call(&self.epoll, stream).is_err() {
+                    self.later.insert(id, Instant::now() + UNCALLED);
+                }
+            }
+            Next::Rest(rest) => {
+                let _ = call_off(&self.epoll, stream);
+                self.later.insert(id, Instant::now() + rest);
+            }
+        }
+        if stream.pace.floods()
+            && let Some(size) = self
+                .wide
+                .widen(id, &stream.attach.pipe, stream.capacity, now.mono)
+        {
+            stream.capacity = size;
+            // What is looked at must find as much room as where it comes from. Without it, it comes in more pieces.
+            let _ = rustix::pipe::fcntl_setpipe_size(&self.tools.scratch_in, WIDE);
+        }
     }
+}
+
+/// From now on the kernel calls when something comes, and at once if something is there.
+fn call(epoll: &OwnedFd, stream: &mut Stream) -> rustix::io::Result<()> {
+    if !stream.called {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64(stream.attach.id.0);
+        epoll::add(epoll, &stream.attach.pipe, data, flags)?;
+        stream.called = true;
+    }
+    Ok(())
+}
+
+/// From now on the kernel does not call: an app is then not held up by calls that nobody needs.
+fn call_off(epoll: &OwnedFd, stream: &mut Stream) -> rustix::io::Result<()> {
+    if stream.called {
+        epoll::delete(epoll, &stream.attach.pipe)?;
+        stream.called = false;
+    }
+    Ok(())
 }
 
 /// Files exist from the start, even if nothing is ever written. One that cannot be created is told about when it is written to.

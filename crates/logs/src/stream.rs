@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::clock::wall_ms;
 use crate::format::Format;
+use crate::pace::Pace;
 use crate::rotation::Rotation;
 use crate::sink::{Room, Sinks, splice, write_all};
 
@@ -116,8 +117,10 @@ const RETRY: Duration = Duration::from_millis(500);
 const RETRY_SOON: Duration = Duration::from_millis(5);
 /// At most this much is looked at in one step when text passes through here.
 const TEXT_STEP: usize = 64 * 1024;
-/// At most this much is moved in one step when it does not.
-const MOVE_STEP: usize = 1024 * 1024;
+/// At most this much is moved in one step when it does not. Moving locks the pipe: the app writes on between two steps.
+const MOVE_STEP: usize = 64 * 1024;
+/// A step of less has come to the end of what was there when it began.
+pub(crate) const FULL_STEP: usize = 32 * 1024;
 
 /// Pipes of the pump's own that all its streams share.
 pub(crate) struct Tools {
@@ -131,8 +134,8 @@ pub(crate) struct Tools {
 /// What a step came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Something was carried; there may be more.
-    Moved,
+    /// So many bytes were carried; there may be more.
+    Moved(usize),
     /// Nothing there now.
     Empty,
     /// A file cannot be written; look again at this time.
@@ -160,7 +163,11 @@ impl Now {
 /// A stream being carried.
 pub(crate) struct Stream {
     pub(crate) attach: Attach,
-    capacity: usize,
+    /// How many bytes its pipe can hold.
+    pub(crate) capacity: usize,
+    pub(crate) pace: Pace,
+    /// The kernel calls when something comes.
+    pub(crate) called: bool,
     /// Its own file can be spliced into: a device or a pipe in its place cannot.
     spliceable: bool,
     mid_line: bool,
@@ -176,6 +183,9 @@ impl Stream {
         let capacity = rustix::pipe::fcntl_getpipe_size(&attach.pipe).unwrap_or(TEXT_STEP);
         Self {
             capacity,
+            // In JSON each piece is an object of its own: as few of the app's writes as possible are put into one.
+            pace: Pace::new(!matches!(attach.format, Format::Json { .. })),
+            called: false,
             spliceable: true,
             // Only dates stand at the beginnings of lines.
             mid_line: !attach.format.is_raw() && attach.files.last().is_some_and(|path| ends_mid_line(path)),
@@ -221,7 +231,7 @@ impl Stream {
         };
         match done {
             Ok(0) => Step::Ended,
-            Ok(_) => {
+            Ok(n) => {
                 if std::mem::take(&mut self.failing) {
                     let dropped = std::mem::take(&mut self.dropped);
                     tell(Event::Recovered {
@@ -229,14 +239,14 @@ impl Stream {
                         dropped,
                     });
                 }
-                Step::Moved
+                Step::Moved(n)
             }
             Err(Trouble::Pipe(error)) if error.kind() == io::ErrorKind::WouldBlock => Step::Empty,
             // The pipe itself is broken: nothing more can come of it.
             Err(Trouble::Pipe(_)) => Step::Ended,
             Err(Trouble::File(_, error)) if self.spliceable && error.raw_os_error() == Some(EINVAL) => {
                 self.spliceable = false;
-                Step::Moved
+                Step::Moved(0)
             }
             // Nothing waits to be written: then there is nothing to tell.
             Err(Trouble::File(..)) if self.is_empty() => match self.ended() {

@@ -386,6 +386,101 @@ fn what_is_in_the_pipe_waits_for_the_next_pump() {
     drop(pump);
 }
 
+/// Line after line, each by a write of its own, as fast as it goes; returns what was written.
+fn flood(pipe: &mut PipeWriter, lines: usize) -> String {
+    let mut all = String::new();
+    for n in 0..lines {
+        let line = format!("line {n} of a flood that is woken for neither too often nor too late\n");
+        pipe.write_all(line.as_bytes()).unwrap();
+        all.push_str(&line);
+    }
+    all
+}
+
+#[test]
+fn a_flood_of_lines_reaches_its_file_to_the_byte() {
+    let constant: Stamp = Arc::new(|_, out| out.push('#'));
+    for (id, format) in [(1, Format::Raw), (2, Format::Dated(constant))] {
+        let f = Fixture::new();
+        let log = f.path("app.log");
+        let mut pipe = f.attach(id, std::slice::from_ref(&log), format.clone());
+        let mut expected = flood(&mut pipe, 100_000);
+        pipe.write_all(b"the end").unwrap();
+        expected.push_str("the end");
+        drop(pipe);
+        f.ended(id);
+        let text = read(&log);
+        let text: String = match format {
+            Format::Raw => text,
+            _ => text
+                .split_inclusive('\n')
+                .map(|line| line.strip_prefix("#: ").unwrap())
+                .collect(),
+        };
+        assert!(text == expected);
+    }
+}
+
+#[test]
+fn a_line_after_a_flood_is_written_at_once_and_the_pipe_of_a_flood_is_large() {
+    let f = Fixture::new();
+    let log = f.path("app.log");
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    let before = rustix::pipe::fcntl_getpipe_size(&pipe).unwrap();
+    pipe.write_all(&vec![b'x'; 16 * 1024 * 1024]).unwrap();
+    until("its pipe is larger", || {
+        (&pipe).write_all(&vec![b'x'; 1024 * 1024]).unwrap();
+        rustix::pipe::fcntl_getpipe_size(&pipe).unwrap() > before
+    });
+    for n in 0..5 {
+        let line = format!("\nquiet {n}\n");
+        pipe.write_all(line.as_bytes()).unwrap();
+        until("the line is there", || {
+            std::fs::read(&log).unwrap().ends_with(line.as_bytes())
+        });
+    }
+}
+
+#[test]
+fn one_pump_after_the_other_carries_a_flood_without_loss_or_repetition() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("app.log");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (tx, ended) = channel();
+    let start = || {
+        let tx = tx.clone();
+        let pump = Pump::start(None, move |event| tx.send(event).is_ok()).unwrap();
+        pump.attach(Attach {
+            id: StreamId(1),
+            side: Side::Out,
+            pipe: OwnedFd::from(reader.try_clone().unwrap()),
+            files: vec![log.clone()],
+            format: Format::Raw,
+            disabled: false,
+            rotation: None,
+        });
+        pump
+    };
+    let expected = std::thread::scope(|scope| {
+        let writing = scope.spawn(move || flood(&mut writer, 200_000));
+        let size = std::cell::Cell::new(0);
+        while !writing.is_finished() {
+            let pump = start();
+            // It has carried something: then it goes, in the middle of whatever it does.
+            until("more is written", || {
+                let now = std::fs::metadata(&log).map_or(0, |meta| meta.len());
+                writing.is_finished() || size.replace(now) != now
+            });
+            drop(pump);
+        }
+        writing.join().unwrap()
+    });
+    let pump = start();
+    ended.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(read(&log) == expected);
+    drop(pump);
+}
+
 #[test]
 fn a_log_that_was_removed_with_its_folder_comes_back() {
     let f = Fixture::new();
