@@ -323,7 +323,11 @@ pub(super) const INSTALL: &[Opt] = &[
     ),
 ];
 
-pub(super) const PUBLISH: &[Opt] = &[switch(None, "npm", "accepted: it is always npm's way")];
+pub(super) const PUBLISH: &[Opt] = &[switch(
+    None,
+    "npm",
+    "a new minor version to npm and to git, after a question",
+)];
 
 pub(super) const JSON: &[Opt] = &[switch(None, "json", "print JSON")];
 

@@ -219,7 +219,7 @@ pub(crate) const VERBS: &[Entry] = &[
             Verb::Publish,
             &["publish", "module:publish"],
             "[folder]",
-            "publish a module",
+            "send a module to the registry of pm2:registry",
             Names::Files,
         ),
         PUBLISH,

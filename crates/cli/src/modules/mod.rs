@@ -6,11 +6,13 @@
 mod launch;
 mod manifest;
 mod place;
+mod publish;
 mod source;
 mod template;
 mod tools;
 
 pub(crate) use launch::start_all;
+pub(crate) use publish::publish;
 pub(crate) use tools::Installer;
 
 use crate::client::Client;
@@ -103,46 +105,10 @@ pub(crate) fn generate(context: &Context<'_>) -> Result<Then, Failure> {
 pub(crate) fn package(context: &Context<'_>) -> Result<Then, Failure> {
     let folder = typed_folder(context);
     let manifest = Manifest::read(&folder)?;
-    let base = match folder.file_name() {
-        Some(name) => name.to_string_lossy().into_owned(),
-        None => manifest.name.replace('/', "-"),
-    };
-    let version = manifest
-        .version
-        .as_deref()
-        .unwrap_or("0")
-        .replace(['.', '/'], "-");
-    let tarball = context.cwd.join(format!("{base}-v{version}.tar.gz"));
+    let version = manifest.version.as_deref().unwrap_or("0");
+    let tarball = publish::packed(context, &folder, version, &context.cwd)?;
     let console = context.console;
-    console.module(format_args!(
-        "Gziping {} to {}",
-        folder.display(),
-        tarball.display()
-    ));
-    // Not into the folder that is being packed: a tarball would have to hold itself.
-    let beside = std::env::temp_dir().join(format!("{base}-{}.tar.gz", std::process::id()));
-    let packed = tools::pack(&folder, &beside, console)
-        .and_then(|()| std::fs::copy(&beside, &tarball).map_err(Failure::file("writing", &tarball)));
-    // Only a left-over in the folder for such.
-    let _ = place::remove(&beside);
-    packed?;
     console.module(format_args!("Module packaged in {}", tarball.display()));
-    Ok(Then::Done)
-}
-
-/// `publish`: as npm does it.
-pub(crate) fn publish(context: &Context<'_>) -> Result<Then, Failure> {
-    let folder = typed_folder(context);
-    let manifest = Manifest::read(&folder)?;
-    let installer = Installer::find()?;
-    context.console.module(format_args!(
-        "Calling [{}] to publish {} {}",
-        installer.name(),
-        manifest.name,
-        manifest.version.unwrap_or_default()
-    ));
-    installer.publish(&folder, context.console)?;
-    context.console.module("Module successfully published");
     Ok(Then::Done)
 }
 

@@ -7,6 +7,11 @@ use pm2::schema::Host as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Bytes of an answer.
+const MAX_ANSWER: &str = "1000000";
+/// What is shown of a server's words, characters.
+const MAX_WORDS: usize = 500;
+
 /// A program that installs packages.
 #[derive(Debug)]
 pub(crate) struct Installer {
@@ -79,8 +84,9 @@ impl Installer {
     /// Publishes the package in a folder.
     pub(super) fn publish(&self, folder: &Path, console: &Console) -> Result<(), Failure> {
         let mut command = Command::new(&self.path);
-        command.arg("publish").current_dir(folder);
-        run(&mut command, console)
+        // It may ask for a one-time password.
+        command.arg("publish").current_dir(folder).stdin(Stdio::inherit());
+        shown(&mut command, console)
     }
 }
 
@@ -133,8 +139,104 @@ pub(super) fn fetch(url: &str, into: &Path, console: &Console) -> Result<(), Fai
     run(&mut command, console)
 }
 
-/// Runs a program to its end; what it says is shown.
+/// Runs git in a folder.
+pub(super) fn git(folder: &Path, words: &[&str], console: &Console) -> Result<(), Failure> {
+    run(Command::new("git").args(words).current_dir(folder), console)
+}
+
+/// A file to be sent as a form.
+#[derive(Debug)]
+pub(super) struct Upload<'a> {
+    pub(super) url: &'a str,
+    /// Name of the field, the file, and its type.
+    pub(super) file: (&'a str, &'a Path, &'a str),
+    /// Names and texts of the other fields.
+    pub(super) fields: &'a [(&'a str, &'a str)],
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: u16,
+    body: String,
+}
+
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The server's own words, if it has some.
+    pub(super) fn reason(&self) -> String {
+        let body: Option<serde_json::Value> = serde_json::from_str(&self.body).ok();
+        let words = body.as_ref().and_then(|body| body.get("msg")?.as_str());
+        match words.filter(|words| !words.is_empty()) {
+            Some(words) => words
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(MAX_WORDS)
+                .collect(),
+            None => format!("the registry answered with status {}", self.status),
+        }
+    }
+}
+
+/// Sends a form.
+pub(super) fn upload(form: &Upload<'_>) -> Result<Answer, Failure> {
+    let Upload { url, file, fields } = form;
+    let Some(curl) = Machine.find_program("curl") else {
+        return Err(Failure::Error(format!(
+            "sending to {url} needs curl, which is not in PATH"
+        )));
+    };
+    let (name, path, kind) = file;
+    // Quoted, as curl wants a path that may hold anything.
+    let path = path
+        .display()
+        .to_string()
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"");
+    let mut command = Command::new(curl);
+    command
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-filesize",
+            MAX_ANSWER,
+            "--write-out",
+            "\n%{http_code}",
+            "--form",
+        ])
+        .arg(format!("{name}=@\"{path}\";type={kind}"));
+    for (name, text) in *fields {
+        command.arg("--form-string").arg(format!("{name}={text}"));
+    }
+    let output = command
+        .arg("--")
+        .arg(url)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(Failure::file("running", "curl"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let (body, status) = said.rsplit_once('\n').unwrap_or(("", "0"));
+    match status.parse() {
+        Ok(status) if status > 0 && output.status.success() => Ok(Answer {
+            status,
+            body: body.to_owned(),
+        }),
+        _ => Err(Failure::Error(format!(
+            "sending to {url}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))),
+    }
+}
+
+/// Runs a program to its end, without input; what it says is shown.
 fn run(command: &mut Command, console: &Console) -> Result<(), Failure> {
+    shown(command.stdin(Stdio::null()), console)
+}
+
+fn shown(command: &mut Command, console: &Console) -> Result<(), Failure> {
     console.flush();
     let program = command.get_program().to_string_lossy().into_owned();
     let output = if console.is_silent() {
@@ -143,7 +245,6 @@ fn run(command: &mut Command, console: &Console) -> Result<(), Failure> {
         Stdio::inherit
     };
     let status = command
-        .stdin(Stdio::null())
         .stdout(output())
         .stderr(output())
         .status()
