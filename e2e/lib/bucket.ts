@@ -34,6 +34,7 @@ export interface Shown {
   allowed: string[] | null;
   last_seen: number;
   clock_ahead: number | null;
+  manifest: { digest: string; key: string; known: boolean; since: number } | null;
   failure: { at: number; text: string } | null;
   absence: {
     reason: 'stopped' | 'daemon_dead' | 'link_lost' | 'host_gone';

@@ -1,8 +1,8 @@
 // What a host keeps to itself, looked at on the wire: rules in `redact.toml`, and `link inspect` beside it (F14).
-import { rmSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { ours, test } from '../lib/agents.ts';
+import { newest, ours, test } from '../lib/agents.ts';
 import { Bucket } from '../lib/bucket.ts';
 import { Hub } from '../lib/hub.ts';
 import { Tap } from '../lib/tap.ts';
@@ -113,4 +113,58 @@ test('F14: rules that are not understood are told with their place, and let noth
   } finally {
     await tap.close();
   }
+});
+
+test('F14: every field that leaves a host is on the list that it prints and signed, and another key or list is written down', async ({
+  manager,
+}) => {
+  const bucket = await Bucket.make(hub);
+  const pm = manager(ours.program);
+  await pm.ok('start', path.join(apps, 'secrets.js'), '--name', 'shop');
+  const list = async () => JSON.parse((await pm.ok('link', 'inspect', '--fields', '--json')).stdout);
+  expect((await list()).host_key, 'no key before there is a link').toBe(null);
+  await bucket.link(pm, 'box');
+  const before = Date.now();
+  const first = await bucket.server('box', (server) => server.processes.length === 1);
+  const { digest, host_key, sections } = await list();
+  expect(first.manifest).toMatchObject({ digest, key: host_key, known: true });
+  expect(first.manifest?.since).toBeLessThanOrEqual(before);
+  expect(statSync(path.join(pm.home, 'agent.key')).mode & 0o777).toBe(0o600);
+  expect((await pm.ok('link', 'inspect', '--fields')).stdout).toContain(`Signed by host key    ${host_key}`);
+
+  // What really goes: the present, samples, lines, an action and its end.
+  const named = new Set(
+    // biome-ignore lint/suspicious/noExplicitAny: the list is looked at by name
+    sections.flatMap((section: any) => section.fields.map((field: any) => field.name)),
+  );
+  const words = pm.follow('link', 'inspect');
+  await until('it is looked at', () => words.text().includes('Delta {'));
+  const listen = { server_name: 'box', method_name: 'startLogging' };
+  await until(
+    'lines are asked for',
+    async () => (await bucket.api('POST', '/actions/triggerPM2', listen)).status === 200,
+  );
+  const box = await bucket.server('box', (server) => server.online && server.reverse);
+  await bucket.act(box, { action: 'restart', app: 'shop' });
+  const packets = ['Delta', 'Report', 'LogBatch', 'ActionResult'];
+  await until('each of them was seen', () => packets.every((name) => words.text().includes(`${name} {`)));
+  words.end();
+  const seen = new Set([...words.text().matchAll(/^ +([a-z_0-9]+): /gm)].map(([, name]) => name));
+  expect(seen.size).toBeGreaterThan(30);
+  expect([...seen].filter((name) => !named.has(name))).toEqual([]);
+
+  // Linked anew it is the same; with a new key it is told.
+  await pm.ok('link');
+  const again = await bucket.server('box', (server) => server.online);
+  expect(again.manifest).toEqual(first.manifest);
+  await pm.ok('link', 'stop');
+  rmSync(path.join(pm.home, 'agent.key'));
+  await pm.ok('link');
+  const other = await bucket.server('box', ({ manifest }) => manifest?.key !== host_key);
+  expect(other.manifest).toMatchObject({ digest, key: (await list()).host_key });
+  await until('it is written down', () => hub.log.includes('other host key'));
+
+  const theirs = manager(newest.program);
+  await bucket.link(theirs, 'theirs');
+  expect((await bucket.server('theirs', (server) => server.online)).manifest).toBe(null);
 });

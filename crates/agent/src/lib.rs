@@ -4,6 +4,7 @@
 //! * [`spool`] keeps on disk what must not be lost until the hub has stored it.
 //! * [`policy`] says which remote actions this host allows, [`rules`] what it keeps to itself; the hub can change neither.
 //! * [`config`] reads and writes `agent.json5` as PM2 users know it; [`identity`] keeps who this server is.
+//! * [`seal`] says what this host sends, signed by a key of its own.
 //! * [`checkup`] goes the way to the hub step by step and says what to mend; [`neighbours`] finds other homes of this host.
 //! * [`start`] runs it all on a thread of its own and gives a [`Handle`], which never blocks, and [`Requests`].
 //! * [`ask`] is one request to the hub's API, for the command line.
@@ -30,6 +31,7 @@ pub mod proxy;
 pub mod redact;
 pub mod rules;
 mod run;
+pub mod seal;
 pub mod spool;
 mod stamped;
 

@@ -72,6 +72,8 @@ pub trait LinkStore {
         node_version: &str,
         program: &str,
     ) -> Result<Vec<Finding>, String>;
+    /// What leaves this host for its hub, field by field, with the digest of the list and the fingerprint of this home's key.
+    fn fields(&self, home: &Path) -> serde_json::Value;
     /// Other homes of this host that are linked to the same bucket under the same name.
     fn neighbours(&self, home: &Path) -> Vec<PathBuf>;
     /// Puts back what was stored before [`LinkStore::link`].

@@ -96,6 +96,10 @@ impl LinkStore for Links {
         agent::ask(ask, |name| std::env::var(name).ok()).map_err(text)
     }
 
+    fn fields(&self, home: &Path) -> Value {
+        agent::seal::shown(home)
+    }
+
     fn hub_root(&self, typed: &str) -> Result<String, String> {
         config::normal_root(typed).map_err(text)
     }

@@ -4,7 +4,7 @@
 //!   *is*, whoever reported it. The hub's door for PM2's own agents produces the same types.
 //! * [`live`] turns two consecutive views of a server into a change and back.
 //! * [`message`] and [`action`] are what travels; [`frame`] is how it is packed into one WebSocket message.
-//! * [`versions`] says which Node a PM2 needs.
+//! * [`versions`] says which Node a PM2 needs, [`manifest`] which fields leave a host.
 //!
 //! Old and new understand each other: every field has a number and a default, unknown fields are skipped, unknown
 //! variants survive as `Unknown`. A number is never reused for another meaning.
@@ -19,6 +19,7 @@ mod codec;
 pub mod frame;
 pub mod ids;
 pub mod live;
+pub mod manifest;
 pub mod message;
 pub mod push;
 pub mod telemetry;

@@ -14,6 +14,7 @@ use crate::action::{ActionError, ActionProgress, ActionRequest, ActionResult};
 use crate::codec::{self, is_default, open_enum, open_sum};
 use crate::ids::{MachineId, SessionId, StreamId};
 use crate::live::{Delta, Snapshot};
+use crate::manifest::Seal;
 use crate::telemetry::{Event, Exception, LogLine, SampleBatch, ServerFacts};
 use minicbor::{Decode, Encode};
 
@@ -110,6 +111,9 @@ pub struct Hello {
     /// shown again when this is later than its hiding.
     #[cbor(n(9), skip_if = "is_default")]
     pub linked_at: u64,
+    /// What the host says that it sends.
+    #[n(10)]
+    pub manifest: Option<Box<Seal>>,
 }
 
 /// What the host's policy allows from now on; it takes the place of what the [`Hello`] said.

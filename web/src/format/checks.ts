@@ -1,7 +1,7 @@
 /** What the hub knows about the link of a server, as a list to go through, each with its mend. Pure. */
 import type { Server } from '../link/protocol';
 import { lacks } from './needs';
-import { ago, spanWords } from './time';
+import { ago, spanWords, stamp } from './time';
 import { versionNote } from './versions';
 
 export interface Check {
@@ -34,6 +34,7 @@ export function checksOf(server: Server, { twins, limit, now }: Around): readonl
     plan(server, limit),
     versions(server),
     clock(server),
+    sends(server),
   ];
 }
 
@@ -141,5 +142,23 @@ function clock(s: Server): Check {
     state: off < CLOCK_MS.bad ? 'warn' : 'bad',
     text: `The server’s clock is ${spanWords(off)} ${s.clock_ahead > 0 ? 'ahead of' : 'behind'} the hub’s.`,
     run: 'timedatectl set-ntp true',
+  };
+}
+
+/** The list of what leaves the host is part of its program: the host signs it, and can print it. */
+function sends(s: Server): Check {
+  const area = 'Fields';
+  if (!s.manifest) {
+    const why =
+      s.agent === 'pm2' ? 'PM2’s agents do not say what they send.' : 'This agent does not say what it sends.';
+    return { area, state: 'idle', text: why };
+  }
+  const { key, since, known } = s.manifest;
+  const list = known ? 'It sends what the list of this release names' : 'It sends by a list of another release';
+  return {
+    area,
+    state: 'good',
+    text: `${list}, signed by its key ${key}, unchanged since ${stamp(since)}.`,
+    mend: 'To read it there: pilothouse link inspect --fields',
   };
 }

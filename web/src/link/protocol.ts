@@ -105,6 +105,19 @@ export interface ServerFacts {
   readonly failure: { readonly at: number; readonly text: string } | null;
   /** What may be asked of the host; `null` when that is not known. */
   readonly allowed: readonly string[] | null;
+  /** The list of fields that the host says it sends, as it signed it; `null` when it says nothing. */
+  readonly manifest: Manifest | null;
+}
+
+export interface Manifest {
+  /** SHA-256 of the list. */
+  readonly digest: string;
+  /** Fingerprint of the host's key. */
+  readonly key: string;
+  /** It is the list that this hub knows. */
+  readonly known: boolean;
+  /** Since when both are as they are. */
+  readonly since: number;
 }
 
 export interface Server extends ServerFacts {
@@ -287,6 +300,10 @@ const SERVER_FIELDS: { readonly [K in Exclude<keyof ServerFacts, 'id'>]: (v: unk
   clock_ahead: numOrNull,
   failure: (v) => (isDict(v) && str(v.text) !== '' ? { at: num(v.at), text: str(v.text) } : null),
   allowed: (v) => (Array.isArray(v) ? strings(v) : null),
+  manifest: (v): Manifest | null =>
+    isDict(v) && str(v.key) !== ''
+      ? { digest: str(v.digest), key: str(v.key), known: v.known === true, since: num(v.since) }
+      : null,
 };
 
 function complete<T>(fields: { readonly [k: string]: (v: unknown) => unknown }, from: Dict): T {

@@ -54,6 +54,7 @@ const NO_FACTS: Omit<ServerFacts, 'id'> = {
   clock_ahead: null,
   failure: null,
   allowed: null,
+  manifest: null,
 };
 
 const NO_PROCESS: Omit<Process, 'key'> = {

@@ -58,6 +58,18 @@ it('goes through what the hub knows of a link, and names what is wrong with its 
   );
 });
 
+it('tells by which key a host signed what it says that it sends', () => {
+  const sends = (facts: Record<string, unknown>) =>
+    checksOf(server(facts), { twins: [], limit: null, now: NOW }).find(({ area }) => area === 'Fields');
+  const manifest = { digest: 'abc', key: 'SHA256:xyz', known: true, since: NOW };
+  expect(sends({ manifest })).toMatchObject({
+    state: 'good',
+    text: expect.stringContaining('signed by its key SHA256:xyz'),
+  });
+  expect(sends({ manifest: { ...manifest, known: false } })?.text).toContain('another release');
+  for (const nothing of [undefined, null, {}, 'x']) expect(sends({ manifest: nothing })?.state).toBe('idle');
+});
+
 it('knows which release of PM2 a control needs', () => {
   const agent = (pm2: string, kind = 'pm2') => ({ agent: kind, versions: { pm2 } });
   for (const [need, before, since] of [

@@ -37,6 +37,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use wire::action::Verb;
+use wire::manifest::Seal;
 use wire::message::{Allowed, Bye, ByeReason, Hello, Ping, Report, ReportBody, Settings};
 use wire::telemetry::ServerFacts;
 use wire::{AgentMessage, MachineId, SessionId};
@@ -62,6 +63,7 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         .ok_or_else(|| StartError::AlreadyRunning(config.home.clone()))?;
     let machine = identity::machine_id(&config.home, &identity::machine_fingerprint())?;
     let session = SessionId(identity::random_id()?);
+    let seal = crate::seal::seal(&config.home, machine);
     let spool =
         Spool::open(&config.home, config.spool_max_bytes, now_ms()).map_err(|e| StartError::File {
             path: e.path,
@@ -102,9 +104,13 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
     let (conn_events, conn_event) = mpsc::channel(64);
     let seed = u64::from_le_bytes(session.0[..8].try_into().unwrap_or([1; 8]));
     let secrets = vec![settings.secret_key.clone(), settings.public_key.clone()];
+    let mut journal = Journal::open(&config.home, secrets);
+    if let Err(error) = &seal {
+        journal.line(format!("what this host sends cannot be signed: {error}"));
+    }
     let agent = Agent {
         facts: facts::server_facts(&config),
-        journal: Journal::open(&config.home, secrets),
+        journal,
         policy: PolicyFile::open(&config.home),
         rules: RulesFile::open(&config.home),
         rules_since: spool.next_seq(),
@@ -132,6 +138,7 @@ pub fn start(config: AgentConfig) -> Result<(Handle, Requests), StartError> {
         config,
         addresses,
         machine,
+        seal: seal.ok(),
         session,
         spool,
         spool_trouble: None,
@@ -175,6 +182,8 @@ struct Agent {
     config: AgentConfig,
     facts: ServerFacts,
     machine: MachineId,
+    /// What this host says that it sends; absent where its key cannot be kept.
+    seal: Option<Seal>,
     session: SessionId,
     addresses: Addresses,
     /// Which trust addresses need.
@@ -535,6 +544,7 @@ impl Agent {
             allowed: self.allowed_told.clone(),
             reverse_disabled: !self.config.settings.reverse,
             linked_at: config::linked_at(&self.config.home),
+            manifest: self.seal.map(Box::new),
         }
     }
 

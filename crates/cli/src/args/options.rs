@@ -371,6 +371,15 @@ pub(super) const YES: &[Opt] = &[switch(Some('y'), "yes", "do not only tell, do 
 
 pub(super) const LINK: &[Opt] = &[
     value(None, "info-node", "url", "address of the hub"),
-    switch(None, "json", "print what link info or link doctor tells as JSON"),
+    switch(
+        None,
+        "json",
+        "print what link info, link doctor or link inspect --fields tells as JSON",
+    ),
     switch(None, "raw", "link inspect: print the very bytes, as base64"),
+    switch(
+        None,
+        "fields",
+        "link inspect: list every field that may leave this host, and why",
+    ),
 ];

@@ -21,6 +21,7 @@ pub(crate) fn link(context: &Context<'_>) -> Result<Then, Failure> {
         ["stop" | "kill"] => stop(context),
         ["delete"] => unlink(context),
         ["doctor", keys @ ..] => super::link_doctor::doctor(context, keys),
+        ["inspect"] if context.typed.on("fields") => super::link_fields::fields(context),
         ["inspect", seconds @ ..] => super::link_inspect::inspect(context, seconds.first().copied()),
         [] => begin(context, LinkTyped::default()),
         [key] => Err(Failure::Error(format!(

@@ -18,6 +18,7 @@ mod init;
 pub(crate) mod kill;
 pub(crate) mod link;
 mod link_doctor;
+mod link_fields;
 mod link_inspect;
 mod link_reach;
 mod list;

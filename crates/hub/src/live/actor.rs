@@ -16,13 +16,13 @@ use super::absence::{Departure, Life};
 use super::bucket::{Bucket, Changes, Joining, Output, Settings};
 use super::identity::{Decision, Newcomer};
 use super::link::{ActionError, Command, Reverse};
-use super::model::{AgentKind, LinkId, Millis, ServerFacts, ServerId, ServerState};
+use super::model::{AgentKind, LinkId, Millis, Resealed, ServerFacts, ServerId, ServerState};
 use super::server::{Report, Server};
 use super::stored::StoredServer;
 use crate::clock::Clock;
 use crate::ids::BucketId;
 use crate::store::Catalog;
-use crate::store::catalog::ServerRecord;
+use crate::store::catalog::{AuditEntry, ServerRecord};
 
 /// Numbers are told this often.
 const SECOND: Duration = Duration::from_secs(1);
@@ -426,11 +426,43 @@ impl Actor {
                         self.forget(server, None);
                     }
                 }
+                Output::Resealed(server, what) => self.note_reseal(server, what),
                 Output::PlanChanged => {
                     tracing::info!(bucket = %self.id, usage = %self.bucket.usage(), "the plan covers other processes now");
                 }
             }
         }
+    }
+
+    /// Writes down that a host sends another list, or has another key, than before.
+    fn note_reseal(&self, server: ServerId, what: Resealed) {
+        let Some((name, manifest)) = self
+            .bucket
+            .server(server)
+            .and_then(|server| Some((server.name.clone(), server.facts.manifest.clone()?)))
+        else {
+            return;
+        };
+        let entry = AuditEntry {
+            bucket: self.id,
+            at_ms: self.clock.now_ms(),
+            who: "agent".into(),
+            what: match what {
+                Resealed::List => "other list of fields",
+                Resealed::Key => "other host key",
+            }
+            .into(),
+            target: name,
+            outcome: "ok".into(),
+            detail: json!({ "server": server, "digest": manifest.digest, "key": manifest.key, "known": manifest.known }).to_string(),
+        };
+        tracing::warn!(bucket = %self.id, %server, what = entry.what, key = manifest.key, "what a host says that it sends has changed");
+        let catalog = self.catalog.clone();
+        tokio::spawn(async move {
+            if let Err(error) = catalog.audit(entry).await {
+                tracing::error!(%error, "an audit entry could not be stored");
+            }
+        });
     }
 
     fn flush(&mut self, only_urgent: bool) {

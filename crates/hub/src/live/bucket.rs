@@ -12,7 +12,9 @@ use wire::versions::TooOld;
 use super::absence::{Departure, Life};
 use super::identity::{self, Decision, Newcomer};
 use super::link::Reverse;
-use super::model::{AgentKind, Failure, LinkId, Millis, Object, ServerFacts, ServerId, ServerState};
+use super::model::{
+    AgentKind, Failure, LinkId, Millis, Object, Resealed, ServerFacts, ServerId, ServerState,
+};
 use super::server::{Effect, Identity, Link, Report, Server};
 use super::stored::{StoredError, StoredServer};
 use super::view;
@@ -61,6 +63,8 @@ pub enum Output {
     HeldBack(ServerId, BTreeSet<u32>),
     /// The set of held back entries of the whole bucket changed.
     PlanChanged,
+    /// What the host of this server says that it sends changed.
+    Resealed(ServerId, Resealed),
 }
 
 /// Changes to be told to everybody who watches.
@@ -307,7 +311,7 @@ impl Bucket {
         server.hidden = false;
         server.dirty = true;
         server.urgent = true;
-        server.report(
+        let effect = server.report(
             now,
             link,
             Report {
@@ -316,6 +320,9 @@ impl Bucket {
                 processes: None,
             },
         );
+        if let Some(what) = effect.resealed {
+            self.outputs.push_back(Output::Resealed(id, what));
+        }
         let hostname = server.facts.hostname.clone();
         self.waiting.admitted(name, &hostname);
         self.settle(now, id);
@@ -330,7 +337,11 @@ impl Bucket {
         let Effect {
             membership,
             worth_saving,
+            resealed,
         } = server.report(now, link, report);
+        if let Some(what) = resealed {
+            self.outputs.push_back(Output::Resealed(id, what));
+        }
         if membership {
             self.apply_plan();
         }

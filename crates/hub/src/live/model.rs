@@ -82,6 +82,30 @@ pub struct ServerFacts {
     pub allowed: Option<Vec<String>>,
     /// How far the host's clock is ahead of the hub's, as last seen; negative when it is behind.
     pub clock_ahead: Option<Millis>,
+    /// What the host says that it sends; `None` = it says nothing.
+    pub manifest: Option<Manifest>,
+}
+
+/// The list of fields that a host says it sends, as it sealed it (see [`wire::manifest`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// SHA-256 of the list, base64.
+    pub digest: String,
+    /// Fingerprint of the host's key, `SHA256:…`.
+    pub key: String,
+    /// It is the list that this hub knows.
+    pub known: bool,
+    /// Since when both are as they are.
+    pub since: Millis,
+}
+
+/// What of a [`Manifest`] is not as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resealed {
+    /// The list: the host runs another release.
+    List,
+    /// The host's key: it was set up anew, or it is another host.
+    Key,
 }
 
 /// The last thing that went wrong between a server and the hub.

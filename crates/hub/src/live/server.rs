@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::absence::{Absence, Dark, Departure, Life};
 use super::link::{ActionError, Reverse};
 use super::model::{
-    AgentKind, Failure, LinkId, MAX_TEXT, Millis, Process, ProcessKey, ServerFacts, ServerId, ServerState,
-    cut,
+    AgentKind, Failure, LinkId, MAX_TEXT, Millis, Process, ProcessKey, Resealed, ServerFacts, ServerId,
+    ServerState, cut,
 };
 use super::ring::Recent;
 use super::view::{self, Baseline};
@@ -161,6 +161,8 @@ pub(super) struct Effect {
     pub(super) membership: bool,
     /// Name or facts worth saving changed.
     pub(super) worth_saving: bool,
+    /// What the host says that it sends is not what it said before.
+    pub(super) resealed: Option<Resealed>,
 }
 
 impl Server {
@@ -216,7 +218,9 @@ impl Server {
         }
         if let Some(facts) = report.facts {
             self.knows_uptime |= facts.uptime.is_some();
-            effect.worth_saving |= self.learn(facts);
+            let mut facts = facts;
+            effect.resealed = self.compare_manifest(&mut facts);
+            effect.worth_saving |= self.learn(facts) || effect.resealed.is_some();
             self.judge(now);
         }
         match report.processes {
@@ -278,6 +282,24 @@ impl Server {
         true
     }
 
+    /// A manifest is as old as it has been the same. One that is not told any more is remembered: that its host ran an agent that tells none
+    /// for a while changes nothing.
+    fn compare_manifest(&self, facts: &mut ServerFacts) -> Option<Resealed> {
+        let before = self.facts.manifest.as_ref()?;
+        let Some(now) = &mut facts.manifest else {
+            facts.manifest = Some(before.clone());
+            return None;
+        };
+        if now.key != before.key {
+            return Some(Resealed::Key);
+        }
+        if now.digest != before.digest {
+            return Some(Resealed::List);
+        }
+        now.since = before.since;
+        None
+    }
+
     fn learn(&mut self, mut facts: ServerFacts) -> bool {
         // The address is seen by the hub, not told by the agent.
         facts.public_ip = facts.public_ip.or_else(|| self.facts.public_ip.take());
@@ -286,7 +308,8 @@ impl Server {
         facts.cpu_model = facts.cpu_model.or_else(|| self.facts.cpu_model.take());
         let lasting = facts.hostname != self.facts.hostname
             || facts.pm2_version != self.facts.pm2_version
-            || facts.unique_id != self.facts.unique_id;
+            || facts.unique_id != self.facts.unique_id
+            || facts.manifest != self.facts.manifest;
         if let Some(id) = &facts.unique_id
             && !self.agents.contains(id)
         {

@@ -14,7 +14,9 @@ use super::absence::{Departure, Life};
 use super::bucket::{Bucket, Joining, Output, Settings};
 use super::identity::{Decision, Newcomer};
 use super::link::Reverse;
-use super::model::{AgentKind, LinkId, Millis, Process, ProcessFacts, ServerFacts, ServerId, ServerState};
+use super::model::{
+    AgentKind, LinkId, Manifest, Millis, Process, ProcessFacts, Resealed, ServerFacts, ServerId, ServerState,
+};
 use super::server::{Identity, ProcessUpdate, Report};
 use crate::plans::Plan;
 

@@ -120,6 +120,7 @@ fn server_fields(server: &Server) -> Object {
         "clock_ahead": facts.clock_ahead,
         "failure": server.failure,
         "allowed": facts.allowed,
+        "manifest": facts.manifest,
     }) else {
         unreachable!("the literal above is an object")
     };

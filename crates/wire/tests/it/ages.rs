@@ -118,6 +118,7 @@ fn what_the_first_version_of_the_agent_sent_is_still_read() {
             allowed: vec![Verb::Restart, Verb::Logs],
             reverse_disabled: false,
             linked_at: 0,
+            manifest: None,
         },
     );
     check_agent("v1-snapshot.bin", a_view(7, 1.5).snapshot());

@@ -2,4 +2,5 @@
 
 mod ages;
 mod hostile;
+mod manifest;
 mod round_trip;

@@ -10,7 +10,7 @@ use wire::message::Hello;
 use wire::telemetry::{self, EventKind, SampleBatch};
 
 use super::super::notices;
-use crate::live::model::{self, ActionFact, Metric, Millis, ProcessFacts, Reading, ServerFacts};
+use crate::live::model::{self, ActionFact, Manifest, Metric, Millis, ProcessFacts, Reading, ServerFacts};
 use crate::live::server::{ProcessUpdate, Report};
 use crate::store::telemetry::{Event, Sample};
 
@@ -29,6 +29,7 @@ pub(super) struct Mirror {
     /// How far its clock was ahead of ours when it said hello.
     clock_ahead: Option<Millis>,
     allowed: Vec<Verb>,
+    manifest: Option<Manifest>,
     view: View,
     facts: BTreeMap<u32, Arc<ProcessFacts>>,
 }
@@ -46,6 +47,11 @@ impl Mirror {
             address,
             reverse_disabled: hello.reverse_disabled,
             allowed: hello.allowed.clone(),
+            // One that is forged does not get here.
+            manifest: hello
+                .manifest
+                .as_ref()
+                .and_then(|seal| super::seal::open(&hello.machine, seal, now).ok()),
             view: View::default(),
             facts: BTreeMap::new(),
         }
@@ -74,6 +80,7 @@ impl Mirror {
             unique_id: Some(self.incarnation.clone()),
             reverse_disabled: self.reverse_disabled,
             clock_ahead: self.clock_ahead,
+            manifest: self.manifest.clone(),
             allowed: Some(self.allowed.iter().map(|verb| verb.as_str().to_owned()).collect()),
         }
     }

@@ -10,6 +10,7 @@ mod convert;
 mod push;
 mod reports;
 mod reverse;
+mod seal;
 mod session;
 mod skew;
 mod subscriptions;

@@ -17,6 +17,7 @@ use super::commands::{Finished, Pending};
 use super::convert::{Mirror, incarnation};
 use super::reports::Reports;
 use super::reverse::{Commands, Reverses};
+use super::seal;
 use super::skew::Skew;
 use super::subscriptions::{self, Subscriptions};
 use super::{Order, Visitor, Way};
@@ -244,6 +245,9 @@ async fn greet(
         name: name(&hello),
         hostname: hello.facts.hostname.clone(),
     });
+    if let Some(seal) = &hello.manifest {
+        seal::open(&hello.machine, seal, state.now_ms()).map_err(|forged| violation(forged.to_string()))?;
+    }
     let facts = Mirror::new(&hello, visitor.address.clone(), state.now_ms()).server_facts();
     let versions = &hello.facts.versions;
     if let Err(unfit) = wire::versions::check(&versions.pm2, &versions.node) {

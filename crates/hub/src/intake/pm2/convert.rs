@@ -41,6 +41,8 @@ pub(super) fn server_facts(status: &Status, beside: &Beside) -> ServerFacts {
         unique_id: told(&server.unique_id),
         reverse_disabled: false,
         clock_ahead: beside.clock_ahead,
+        // They sign nothing.
+        manifest: None,
         allowed: Some(super::pending::POSSIBLE.map(str::to_owned).to_vec()),
     }
 }

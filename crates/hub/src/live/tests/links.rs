@@ -64,6 +64,52 @@ fn what_went_wrong_is_kept_over_a_restart_of_the_hub() {
 }
 
 #[test]
+fn f14_what_a_host_says_that_it_sends_is_as_old_as_it_is_the_same() {
+    let mut bucket = bucket_with(1, Settings::default());
+    let mut tell = |at: Millis, sealed: Option<(&str, &str)>| {
+        let manifest = sealed.map(|(digest, key)| Manifest {
+            digest: digest.into(),
+            key: key.into(),
+            known: true,
+            since: START + at,
+        });
+        let facts = Some(ServerFacts {
+            manifest,
+            ..ServerFacts::default()
+        });
+        let report = Report {
+            facts,
+            ..Report::default()
+        };
+        bucket.report(START + at, server_id(0), LinkId(0), report);
+        let told: Vec<Resealed> = std::iter::from_fn(|| bucket.poll())
+            .filter_map(|output| match output {
+                Output::Resealed(_, what) => Some(what),
+                _ => None,
+            })
+            .collect();
+        let shown = bucket.describe(START + at);
+        (
+            told,
+            shown[0]["manifest"]["since"].as_i64().map(|since| since - START),
+        )
+    };
+    assert_eq!(tell(1, None), (vec![], None));
+    assert_eq!(
+        tell(2, Some(("list", "key"))),
+        (vec![], Some(2)),
+        "the first is no change"
+    );
+    assert_eq!(tell(3, Some(("list", "key"))), (vec![], Some(2)));
+    assert_eq!(tell(4, None), (vec![], Some(2)), "silence takes nothing back");
+    assert_eq!(tell(5, Some(("other", "key"))), (vec![Resealed::List], Some(5)));
+    assert_eq!(
+        tell(6, Some(("other", "another"))),
+        (vec![Resealed::Key], Some(6))
+    );
+}
+
+#[test]
 fn s42_a_server_that_is_refused_shows_why() {
     let mut bucket = bucket_with(1, Settings::default());
     let facts = ServerFacts {
