@@ -70,7 +70,10 @@ describe.concurrent.each(everyAgent)('$kind', ({ program, ours }) => {
 
     expect(box.allowed).toEqual(expect.arrayContaining(['restart', 'reload', 'reset', 'scale', 'custom']));
     if (ours) return;
-    const never = ['stop', 'delete', 'pull', 'backward', 'forward'].map((action) => ({ action, app: 'web' }));
+    const never = ['stop', 'delete', 'pull', 'backward', 'forward', 'monitor', 'unmonitor'].map((action) => ({
+      action,
+      app: 'web',
+    }));
     const modules = ['install', 'uninstall'].map((action) => ({ action, params: { name: 'pm2-logrotate' } }));
     for (const asked of [...never, ...modules]) {
       expect(box.allowed).not.toContain(asked.action);
@@ -223,4 +226,44 @@ test('S65: modules are installed and uninstalled from afar, if the host allows t
   } finally {
     await registry.dispose();
   }
+});
+
+test('S45: an app is hidden from the hub by its wish, and shown again only where the host allows that', async ({
+  manager,
+}) => {
+  const bucket = await Bucket.make(hub);
+  const pm = manager(ours.program);
+  await pm.ok('start', app('prints.js'), '--name', 'web', '-i', '2');
+  await pm.ok('start', app('prints.js'), '--name', 'secret');
+  await pm.ok('unmonitor', 'secret');
+  await bucket.link(pm, 'box');
+  const box = await bucket.server('box', (server) => server.processes.length === 2);
+  expect(box.allowed).toContain('unmonitor');
+  expect(box.allowed).not.toContain('monitor');
+  const facts = async () =>
+    (await pm.list()).map(({ pid, pm2_env }) => [pid, pm2_env.restart_time, pm2_env.pm_uptime]);
+  const before = await facts();
+  const said = async (body: Record<string, unknown>) => (await act(bucket, box, body)).body;
+
+  expect(await said({ action: 'unmonitor', process: '1:web' })).toMatchObject({ ok: true });
+  await bucket.server('box', ({ processes }) => processes.length === 1 && processes[0]?.pm_id === 0);
+  expect(await said({ action: 'unmonitor', app: 'web' })).toMatchObject({ ok: true });
+  await bucket.server('box', ({ processes }) => processes.length === 0);
+  expect((await pm.list()).map((entry) => entry.pm2_env._km_monitored)).toEqual([false, false, false]);
+  expect(await facts(), 'they run on').toEqual(before);
+
+  // What is hidden is the host's matter: the hub learns not even that it is there.
+  for (const name of ['web', 'secret', 'no such app']) {
+    const refused = await said({ action: 'monitor', app: name });
+    expect(refused).toMatchObject({ ok: false });
+    expect(refused.error).toMatch(/policy\.toml/);
+  }
+  writeFileSync(path.join(pm.home, 'policy.toml'), 'allow = ["monitor"]');
+  await bucket.server('box', (server) => server.allowed?.includes('monitor') === true);
+  expect(await said({ action: 'monitor', app: 'web' })).toMatchObject({ ok: true });
+  await bucket.server('box', ({ processes }) => processes.length === 2);
+  expect(await said({ action: 'monitor', app: 'no such app' })).toMatchObject({ ok: false });
+  expect(await said({ action: 'unmonitor', app: 'web' })).toMatchObject({ ok: false });
+  expect(await facts()).toEqual(before);
+  expect(pm.file('pm2.log')).toMatch(/remote action by owner@example\.com: monitor web: done/);
 });

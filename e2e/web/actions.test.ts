@@ -187,6 +187,55 @@ test('S65: a module is installed from the menu of a server, and uninstalled from
   }
 });
 
+test('S45: an app is hidden from its menu, and shown again from that of its server where the host allows it', async ({
+  manager,
+  dashboard,
+}) => {
+  const bucket = await Bucket.make(hub);
+  const pm = manager(ours.program);
+  await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'web');
+  await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'stays');
+  await bucket.link(pm, 'box');
+  await bucket.server('box', (server) => server.processes.length === 2);
+  const { page } = dashboard;
+  await page.reload();
+  await page.goto(bucket.page());
+  const row = page.locator('[data-kind="app"]', { hasText: 'web' });
+  await row.hover();
+  await row.getByRole('button', { name: 'More for web' }).click();
+  await page.getByRole('menuitem', { name: /^Unmonitor/ }).click();
+  const dialog = page.getByRole('dialog');
+  await says(dialog, /runs on, and nothing of it will leave box.*pilothouse monitor web/);
+  await dashboard.shot('unmonitor-ask');
+  await dialog.getByRole('button', { name: 'Unmonitor' }).click();
+  await row.waitFor({ state: 'detached' });
+  expect((await pm.app('web')).pm2_env).toMatchObject({ _km_monitored: false, status: 'online' });
+
+  const again = page.getByRole('menuitem', { name: /^Monitor an app again/ });
+  const openMenu = () => page.getByRole('button', { name: 'More for server box' }).click();
+  await openMenu();
+  await says(again, /add "monitor" to "allow" in its policy\.toml/);
+  expect(await again.isDisabled()).toBe(true);
+  await page.keyboard.press('Escape');
+  allow(pm, 'allow = ["monitor", "unmonitor"]');
+  await until('the menu offers it', async () => {
+    await openMenu();
+    if (!(await again.isDisabled())) return true;
+    await page.keyboard.press('Escape');
+    return false;
+  });
+  await again.click();
+  await dialog.getByRole('button', { name: 'Monitor' }).click();
+  await says(dialog, /Which app\?/);
+  await dialog.getByLabel('App').fill('web');
+  await dashboard.shot('monitor-ask');
+  await dialog.getByRole('button', { name: 'Monitor' }).click();
+  const leg = dialog.locator('[data-leg]');
+  await until('it is done', async () => (await leg.getAttribute('data-phase')) === 'ok');
+  await dialog.getByRole('button', { name: 'Close' }).last().click();
+  await row.waitFor();
+});
+
 test('one app is restarted on all its servers at once; who cannot take it is left out and named', async ({
   manager,
   dashboard,
@@ -241,6 +290,7 @@ test('S65: what PM2 agents do not take from afar cannot be picked, and says why'
     ['Reset counters', false],
     ['Stop…', true],
     ['Pull…', true],
+    ['Unmonitor…', true],
     ['Delete…', true],
   ] as const) {
     const item = page.getByRole('menuitem', { name: new RegExp(`^${name.replace('…', '')}`) });

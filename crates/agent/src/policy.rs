@@ -23,7 +23,7 @@ use wire::action::{Action, ActionError, ActionErrorCode, Verb};
 pub const FILE: &str = "policy.toml";
 const MAX_BYTES: u64 = 64 << 10;
 
-/// What is allowed when the host says nothing.
+/// What is allowed when the host says nothing. What its users hid from the hub stays hidden: `monitor` is not among it.
 pub const DEFAULT_ALLOW: &[Verb] = &[
     Verb::Restart,
     Verb::Reload,
@@ -34,6 +34,7 @@ pub const DEFAULT_ALLOW: &[Verb] = &[
     Verb::Custom,
     Verb::Logs,
     Verb::Ping,
+    Verb::Unmonitor,
 ];
 
 #[derive(Deserialize)]
@@ -249,6 +250,7 @@ mod tests {
             Action::Pull(app()),
             Action::Backward(app()),
             Action::Forward(app()),
+            Action::Monitor(app()),
             Action::Install(module.clone()),
             Action::Uninstall(module),
         ] {

@@ -122,6 +122,18 @@ impl Daemon {
                 }
                 self.command_all(&ids, Command::Delete, waiting(None));
             }
+            Action::Monitor(target) | Action::Unmonitor(target) => {
+                let show = matches!(call.action, Action::Monitor(_));
+                let ids = if show {
+                    self.hidden_targets(target)?
+                } else {
+                    self.targets(target)?
+                };
+                for id in &ids {
+                    self.set_monitored(*id, show);
+                }
+                self.finish_remote(waiting(None), &ids, None);
+            }
             Action::Scale(scale) => self.scale(scale, waiting(None))?,
             Action::Custom(custom) => self.call_custom(call, custom)?,
             Action::Ping => self.agent.reply(call.id, Ok("\"pong\"".into())),
@@ -147,11 +159,20 @@ impl Daemon {
 
     /// The monitored processes that are meant.
     fn targets(&self, target: &Target) -> Result<Vec<ProcId>, ActionError> {
+        self.processes(target, true)
+    }
+
+    /// Those that were hidden: only who may show them again can come to know that they are there.
+    fn hidden_targets(&self, target: &Target) -> Result<Vec<ProcId>, ActionError> {
+        self.processes(target, false)
+    }
+
+    fn processes(&self, target: &Target, monitored: bool) -> Result<Vec<ProcId>, ActionError> {
         let ids: Vec<_> = self
             .apps
             .iter()
             .filter(|(id, app)| {
-                app.env.is_monitored()
+                app.env.is_monitored() == monitored
                     && match target {
                         Target::Process(number) => id.0 == *number,
                         Target::App(name) => app.env.name() == name,
@@ -330,6 +351,8 @@ fn describe(action: &Action) -> String {
         Action::Pull(target) => on("pull", target),
         Action::Backward(target) => on("backward", target),
         Action::Forward(target) => on("forward", target),
+        Action::Monitor(target) => on("monitor", target),
+        Action::Unmonitor(target) => on("unmonitor", target),
         Action::Scale(scale) => {
             let sign = if scale.relative && scale.number >= 0 {
                 "+"

@@ -36,6 +36,10 @@ open_enum! {
         13 Backward = "backward",
         /// One revision on, and reload.
         14 Forward = "forward",
+        /// Let what was hidden leave the host again.
+        15 Monitor = "monitor",
+        /// Let nothing of it leave the host any more; it runs on.
+        16 Unmonitor = "unmonitor",
     }
 }
 
@@ -136,6 +140,10 @@ pub enum Action {
     Backward(Target),
     /// See [`Verb::Forward`].
     Forward(Target),
+    /// See [`Verb::Monitor`].
+    Monitor(Target),
+    /// See [`Verb::Unmonitor`].
+    Unmonitor(Target),
     /// An action of a newer hub, by its number; its parameters were skipped.
     Unknown(u32),
 }

@@ -28,6 +28,14 @@ interface Agent {
   readonly versions: { readonly pm2: string };
 }
 
+/** Why PM2's own agent does not carry out an order; '' where it does, and for agents of ours. */
+export function refusal(server: Agent, verb: string): string {
+  if (server.agent !== 'pm2') return '';
+  if (verb === 'monitor' || verb === 'unmonitor')
+    return lacks(server, 'unmonitor') || `PM2’s own agent takes no order for this: run pm2 ${verb} on the server`;
+  return isNever(verb) ? lacks(server, verb) : '';
+}
+
 /** Whether this is something that PM2's own agent never does for the hub. */
 export const isNever = (verb: string): verb is keyof typeof NEVER => Object.hasOwn(NEVER, verb);
 

@@ -1,6 +1,6 @@
 /** What can be done to an app or a process, when it cannot and why, and what is asked before it is done. */
 
-import { isNever, lacks } from '../format/needs';
+import { refusal } from '../format/needs';
 import type { AppAction, Process, Server } from '../link/protocol';
 import { go, to } from '../router';
 import { run } from '../store/actions';
@@ -32,7 +32,7 @@ export function obstacle(server: Server): string {
 
 /** Why this one thing cannot be asked of a server; '' when it can. */
 export function hindrance(server: Server, verb: string): string {
-  const because = obstacle(server) || (isNever(verb) ? lacks(server, verb) : '');
+  const because = obstacle(server) || refusal(server, verb);
   if (because !== '' || server.allowed === null || server.allowed.includes(verb)) return because;
   return `the host does not allow it: add "${verb}" to "allow" in its policy.toml`;
 }
@@ -238,7 +238,58 @@ export function serverMenuOf(server: Server): MenuEntry[] {
       disabled: hindrance(server, 'install'),
       onPick: () => installModule(server),
     },
+    {
+      text: 'Monitor an app again…',
+      icon: 'show',
+      disabled: hindrance(server, 'monitor'),
+      onPick: () => monitor(server),
+    },
   ];
+}
+
+/** What is hidden is not known here: its name has to be. */
+function monitor(server: Server): void {
+  plan.value = {
+    title: `Monitor an app again · ${server.name}`,
+    body: (
+      <p>
+        Every hidden process of that name on <b>{server.name}</b> will be shown here again, with its figures, events and
+        logs.
+      </p>
+    ),
+    field: {
+      label: 'App',
+      hint: 'Its name, as the list on the server has it.',
+      check: (text) => (text.trim() === '' ? 'Which app?' : ''),
+    },
+    yes: 'Monitor',
+    orders: (text) => [
+      {
+        key: `${server.id}/monitor`,
+        label: `${server.name} / ${text.trim()}`,
+        server: server.id,
+        action: 'monitor',
+        app: text.trim(),
+      },
+    ],
+  };
+}
+
+function unmonitor(target: Target): void {
+  const { app, server, process } = target;
+  const many = process ? 1 : app.instances.length;
+  confirm({
+    title: `Unmonitor ${labelOf(target)}?`,
+    body: (
+      <p>
+        {many > 1 ? `All ${many} instances run` : 'It runs'} on, and nothing of {many > 1 ? 'them' : 'it'} will leave{' '}
+        <b>{server.name}</b>: no figures, no events, no logs. To see {many > 1 ? 'them' : 'it'} here again, run{' '}
+        <code>pilothouse monitor {process ? process.pm_id : app.name}</code> there.
+      </p>
+    ),
+    yes: 'Unmonitor',
+    onYes: () => command(target, 'unmonitor'),
+  });
 }
 
 export function stop(target: Target): void {
@@ -348,7 +399,12 @@ export function menuOf(target: Target): MenuEntry[] {
     if (known && because('backward') === '') entries.push(item('One commit back…', 'backward'));
     if (known && because('forward') === '') entries.push(item('One commit on…', 'forward'));
   }
-  entries.push('line');
+  entries.push('line', {
+    text: 'Unmonitor…',
+    icon: 'hide',
+    disabled: because('unmonitor'),
+    onPick: () => unmonitor(target),
+  });
   if (!process && module) {
     entries.push({
       text: 'Uninstall…',

@@ -31,7 +31,7 @@ export const TOPICS: readonly Topic[] = [
   {
     id: 'monitor',
     title: 'How do I choose what is monitored?',
-    text: '`pilothouse unmonitor <name|id|all>` hides processes from this dashboard and keeps them running; nothing of them leaves the host. `pilothouse monitor <name|id|all>` brings them back. A red dot marks them in `pilothouse ls`.',
+    text: '`pilothouse unmonitor <name|id|all>` hides processes from this dashboard and keeps them running; nothing of them leaves the host. `pilothouse monitor <name|id|all>` brings them back. A red dot marks them in `pilothouse ls`. Unmonitor is in the menu of each app here, too; bringing back from here needs `monitor` among `allow` in the `policy.toml` of the host.',
   },
   {
     id: 'connected',

@@ -41,6 +41,7 @@ const DONE: Readonly<Record<string, string>> = {
   scale: 'scaled',
   reset: 'counters reset',
   delete: 'deleted',
+  unmonitor: 'not monitored any more',
 };
 
 function put(note: Note): void {

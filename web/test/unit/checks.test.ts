@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { checksOf, ill } from '../../src/format/checks';
-import { lacks } from '../../src/format/needs';
+import { lacks, refusal } from '../../src/format/needs';
 import { older } from '../../src/format/versions';
 import { readServer, type Server } from '../../src/link/protocol';
 
@@ -88,6 +88,12 @@ it('knows which release of PM2 a control needs', () => {
     expect(lacks(agent('7.0.4'), need)).toContain(`takes no ${need}`);
     expect(lacks(agent('7.0.4', 'pilothouse'), need)).toBe('');
   }
+  for (const verb of ['monitor', 'unmonitor']) {
+    expect(refusal(agent('2.6.9'), verb)).toContain('needs PM2 2.7.0 on the server');
+    expect(refusal(agent('7.0.4'), verb)).toContain(`run pm2 ${verb} on the server`);
+    expect(refusal(agent('7.0.4', 'pilothouse'), verb)).toBe('');
+  }
+  expect(refusal(agent('7.0.4'), 'restart')).toBe('');
   expect(older('3.10.0', '3.4.0')).toBe(false);
   expect(older('2.99.99', '3.0.0')).toBe(true);
 });

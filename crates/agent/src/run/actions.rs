@@ -111,7 +111,9 @@ pub(super) fn describe(request: &ActionRequest) -> String {
         | Action::Delete(t)
         | Action::Pull(t)
         | Action::Backward(t)
-        | Action::Forward(t) => of(t),
+        | Action::Forward(t)
+        | Action::Monitor(t)
+        | Action::Unmonitor(t) => of(t),
         Action::Custom(custom) => format!(" `{}` of{}", redact::clip(&custom.name, 64), of(&custom.target)),
         Action::Scale(scale) => {
             let sign = if scale.relative && scale.number >= 0 {
@@ -171,6 +173,8 @@ pub(super) fn check(action: &Action) -> Result<(), ActionError> {
         | Action::Pull(t)
         | Action::Backward(t)
         | Action::Forward(t)
+        | Action::Monitor(t)
+        | Action::Unmonitor(t)
             if bad_target(t) =>
         {
             wrong("the target of the action is not understood")

@@ -157,6 +157,8 @@ fn good(verb: Verb) -> Option<Action> {
         Verb::Pull => Action::Pull(app()),
         Verb::Backward => Action::Backward(app()),
         Verb::Forward => Action::Forward(app()),
+        Verb::Monitor => Action::Monitor(app()),
+        Verb::Unmonitor => Action::Unmonitor(app()),
         Verb::Install => Action::Install(module("pm2-logrotate")),
         Verb::Uninstall => Action::Uninstall(module("pm2-logrotate")),
         // Logs are asked for by a message of their own; to answer a ping is no more than to be there.
@@ -175,7 +177,7 @@ fn bad() -> Vec<Action> {
             Target::Unknown(7),
         ]
     };
-    let on: [fn(Target) -> Action; 10] = [
+    let on: [fn(Target) -> Action; 12] = [
         Action::Restart,
         Action::Reload,
         Action::Stop,
@@ -185,6 +187,8 @@ fn bad() -> Vec<Action> {
         Action::Pull,
         Action::Backward,
         Action::Forward,
+        Action::Monitor,
+        Action::Unmonitor,
         |target| {
             Action::Custom(Custom {
                 target,

@@ -70,6 +70,10 @@ pub enum Verb {
     Backward,
     /// One revision on, and reload.
     Forward,
+    /// Show to the hub again what was hidden.
+    Monitor,
+    /// Hide from the hub; it runs on.
+    Unmonitor,
 }
 
 impl Verb {
@@ -86,6 +90,8 @@ impl Verb {
             "pull" => Self::Pull,
             "backward" => Self::Backward,
             "forward" => Self::Forward,
+            "monitor" => Self::Monitor,
+            "unmonitor" => Self::Unmonitor,
             _ => return None,
         })
     }
@@ -103,6 +109,8 @@ impl Verb {
             Self::Pull => "pull",
             Self::Backward => "backward",
             Self::Forward => "forward",
+            Self::Monitor => "monitor",
+            Self::Unmonitor => "unmonitor",
         }
     }
 }
@@ -175,6 +183,17 @@ impl Request {
             Self::Module { install: true, .. } => "install",
             Self::Module { install: false, .. } => "uninstall",
         }
+    }
+
+    /// Whether it is about processes that the hub does not see.
+    pub fn is_for_the_hidden(&self) -> bool {
+        matches!(
+            self,
+            Self::Manage {
+                verb: Verb::Monitor,
+                ..
+            }
+        )
     }
 
     /// How long its asker waits.

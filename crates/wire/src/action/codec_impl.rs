@@ -23,6 +23,8 @@ impl Action {
             Self::Ping => Verb::Ping,
             Self::Backward(_) => Verb::Backward,
             Self::Forward(_) => Verb::Forward,
+            Self::Monitor(_) => Verb::Monitor,
+            Self::Unmonitor(_) => Verb::Unmonitor,
             Self::Unknown(n) => Verb::Unknown(*n),
         }
     }
@@ -44,7 +46,9 @@ impl<C> Encode<C> for Action {
             | Self::Delete(t)
             | Self::Pull(t)
             | Self::Backward(t)
-            | Self::Forward(t) => On { target: t.clone() }.encode(e, ctx),
+            | Self::Forward(t)
+            | Self::Monitor(t)
+            | Self::Unmonitor(t) => On { target: t.clone() }.encode(e, ctx),
             Self::Scale(p) => p.encode(e, ctx),
             Self::Custom(p) => p.encode(e, ctx),
             Self::Install(p) | Self::Uninstall(p) => p.encode(e, ctx),
@@ -72,6 +76,8 @@ impl<'b, C> Decode<'b, C> for Action {
             Verb::Pull => on(d, ctx, Self::Pull),
             Verb::Backward => on(d, ctx, Self::Backward),
             Verb::Forward => on(d, ctx, Self::Forward),
+            Verb::Monitor => on(d, ctx, Self::Monitor),
+            Verb::Unmonitor => on(d, ctx, Self::Unmonitor),
             Verb::Scale => super::Scale::decode(d, ctx).map(Self::Scale),
             Verb::Custom => super::Custom::decode(d, ctx).map(Self::Custom),
             Verb::Install => super::Module::decode(d, ctx).map(Self::Install),

@@ -211,7 +211,7 @@ fn action() -> impl Strategy<Value = Action> {
         any::<u32>().prop_map(Target::Process),
         text().prop_map(Target::App)
     ];
-    (target, text(), any::<i32>(), 0..12u8).prop_map(|(target, text, number, which)| match which {
+    (target, text(), any::<i32>(), 0..14u8).prop_map(|(target, text, number, which)| match which {
         0 => Action::Restart(target),
         1 => Action::Reload(target),
         2 => Action::Stop(target),
@@ -234,6 +234,8 @@ fn action() -> impl Strategy<Value = Action> {
         10 => Action::Install(Module {
             name: "pm2-logrotate".into(),
         }),
+        11 => Action::Monitor(target),
+        12 => Action::Unmonitor(target),
         _ => Action::Delete(target),
     })
 }

@@ -130,6 +130,8 @@ fn to_wire(request: &Request) -> Action {
             Verb::Pull => Action::Pull(target(to)),
             Verb::Backward => Action::Backward(target(to)),
             Verb::Forward => Action::Forward(target(to)),
+            Verb::Monitor => Action::Monitor(target(to)),
+            Verb::Unmonitor => Action::Unmonitor(target(to)),
         },
         Request::Module { install, name } => {
             let module = action::Module { name: name.clone() };

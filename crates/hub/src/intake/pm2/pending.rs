@@ -256,9 +256,16 @@ fn method(verb: Verb, target: &Target, situation: Situation) -> Result<Method, A
         // Their restart also starts what is stopped.
         Verb::Start if situation.running == 0 => Ok(Method::Restart(to)),
         Verb::Start => Err(ActionError::Refused(format!("{} runs already", target.app()))),
-        Verb::Stop | Verb::Delete | Verb::Pull | Verb::Backward | Verb::Forward => Err(
-            ActionError::Unsupported(format!("{}: PM2's own agent has no such command", verb.as_str())),
-        ),
+        Verb::Stop
+        | Verb::Delete
+        | Verb::Pull
+        | Verb::Backward
+        | Verb::Forward
+        | Verb::Monitor
+        | Verb::Unmonitor => Err(ActionError::Unsupported(format!(
+            "{}: PM2's own agent has no such command",
+            verb.as_str()
+        ))),
     }
 }
 
@@ -343,6 +350,8 @@ mod tests {
             Verb::Pull,
             Verb::Backward,
             Verb::Forward,
+            Verb::Monitor,
+            Verb::Unmonitor,
         ];
         let asked = verbs.map(|verb| manage(verb, entry(1)));
         for request in asked.into_iter().chain([module(true), module(false)]) {
