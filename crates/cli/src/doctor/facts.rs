@@ -3,8 +3,10 @@
 use crate::client::{CallError, Client, ConnectError};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::process::TABLE_FIELDS;
 use crate::start::Machine;
 use pm2::Object;
+use pm2::env::ExecMode;
 use pm2::rpc::method;
 use pm2::schema::Host as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -62,6 +64,8 @@ pub(crate) struct Limits {
     pub(crate) descriptors: Option<(u64, u64)>,
     pub(crate) inotify_watches: Option<u64>,
     pub(crate) inotify_instances: Option<u64>,
+    /// Whether what waits at a socket that is closed goes to another of its port (`tcp_migrate_req`).
+    pub(crate) migrates: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +76,8 @@ pub(crate) struct Apps {
     /// Apps that run without their main module, and why it could not be loaded.
     pub(crate) idle: Vec<(String, String)>,
     pub(crate) restarts: Vec<(String, u64)>,
+    /// Apps whose workers each bind the port for themselves.
+    pub(crate) own_sockets: Vec<String>,
     /// Apps whose limits do not hold, and why.
     pub(crate) unlimited: Vec<(String, String)>,
 }
@@ -104,6 +110,7 @@ pub(crate) fn gather(context: &Context<'_>) -> Facts {
             descriptors: read(format!("/proc/{pid}/limits").as_ref()).and_then(|text| open_files(&text)),
             inotify_watches: number("/proc/sys/fs/inotify/max_user_watches"),
             inotify_instances: number("/proc/sys/fs/inotify/max_user_instances"),
+            migrates: number("/proc/sys/net/ipv4/tcp_migrate_req").map(|on| on > 0),
         },
         daemon,
         apps,
@@ -190,7 +197,9 @@ fn ask(client: &mut Client) -> Result<(String, Apps), Failure> {
     let version = client
         .ask(method::GET_VERSION, &(Object::new(),))
         .map_err(|error: CallError| Failure::Call(error))?;
-    let list = client.table_list()?;
+    let mut fields = TABLE_FIELDS.to_vec();
+    fields.push("exec_interpreter");
+    let list = client.list(Some(&fields))?;
     let apps = list.iter().filter(|p| !p.is_module());
     let errored = list.iter().filter(|p| p.status() == "errored");
     Ok((
@@ -205,6 +214,16 @@ fn ask(client: &mut Client) -> Result<(String, Apps), Failure> {
             idle: list
                 .iter()
                 .filter_map(|p| Some((p.name.clone(), p.env.load_error()?.to_owned())))
+                .collect(),
+            own_sockets: list
+                .iter()
+                .filter(|p| p.env.exec_mode() == ExecMode::Cluster)
+                .filter(|p| {
+                    Path::new(p.env.interpreter())
+                        .file_stem()
+                        .is_some_and(|name| name == "bun")
+                })
+                .map(|p| p.name.clone())
                 .collect(),
             unlimited: list
                 .iter()

@@ -26,6 +26,7 @@ pub(crate) fn judge(facts: &Facts, program: &str) -> Vec<Finding> {
     home(&facts.home, &mut out);
     daemon(&facts.daemon, program, &mut out);
     limits(&facts.limits, facts.apps.as_ref(), &mut out);
+    migration(&facts.limits, facts.apps.as_ref(), &mut out);
     if let Some(apps) = &facts.apps {
         apps_of(apps, program, &mut out);
     }
@@ -219,6 +220,23 @@ fn limits(limits: &Limits, apps: Option<&Apps>, out: &mut Vec<Finding>) {
     }
 }
 
+/// Bun's HTTP server in a worker binds the port for itself; what waits at it when it closes is lost, unless the kernel hands it on.
+fn migration(limits: &Limits, apps: Option<&Apps>, out: &mut Vec<Finding>) {
+    let Some(name) = apps.and_then(|apps| apps.own_sockets.first()) else {
+        return;
+    };
+    if limits.migrates == Some(false) {
+        warn(
+            out,
+            "reload",
+            format!(
+                "{name} runs on Bun in cluster mode: each of its HTTP servers binds the port for itself, and a reload loses what waits there"
+            ),
+            "sysctl -w net.ipv4.tcp_migrate_req=1 lets the kernel hand it to the next one",
+        );
+    }
+}
+
 fn apps_of(apps: &Apps, program: &str, out: &mut Vec<Finding>) {
     if !apps.errored.is_empty() {
         broken(
@@ -379,11 +397,13 @@ mod tests {
                 descriptors: Some((1024, 1_048_576)),
                 inotify_watches: Some(100_000),
                 inotify_instances: Some(128),
+                migrates: Some(false),
             },
             apps: Some(Apps {
                 names: vec!["api".into(), "worker".into()],
                 errored: Vec::new(),
                 idle: Vec::new(),
+                own_sockets: Vec::new(),
                 restarts: vec![("api".into(), 3)],
                 unlimited: Vec::new(),
             }),
@@ -425,7 +445,7 @@ mod tests {
     #[test]
     fn each_illness_is_found_and_has_a_mend() {
         type Spoil = fn(&mut Facts);
-        let cases: [(Spoil, &str, State); 17] = [
+        let cases: [(Spoil, &str, State); 18] = [
             (
                 |f| f.home.not_writable = Some("permission denied".into()),
                 "home",
@@ -473,6 +493,11 @@ mod tests {
                 State::Warning,
             ),
             (
+                |f| f.apps.as_mut().unwrap().own_sockets = vec!["api".into()],
+                "reload",
+                State::Warning,
+            ),
+            (
                 |f| f.apps.as_mut().unwrap().errored = vec!["api".into()],
                 "apps",
                 State::Broken,
@@ -502,6 +527,14 @@ mod tests {
             spoil(&mut facts);
             assert_eq!(ill(&facts), [(area, state)], "{area}");
         }
+    }
+
+    #[test]
+    fn a_kernel_that_hands_on_what_waits_is_well() {
+        let mut facts = healthy();
+        facts.apps.as_mut().unwrap().own_sockets = vec!["api".into()];
+        facts.limits.migrates = Some(true);
+        assert_eq!(ill(&facts), []);
     }
 
     #[test]
