@@ -134,6 +134,13 @@ impl Console {
         self.silent
     }
 
+    /// `[PM2][WARN] …` on standard output, as PM2 has it where nothing went wrong.
+    pub(crate) fn notice(&self, text: impl Display) {
+        if !self.silent {
+            self.put(format_args!("{}{text}\n", self.brush.yellow("[PM2][WARN] ")));
+        }
+    }
+
     /// `[PM2][WARN] …` on standard error.
     pub(crate) fn warn(&self, text: impl Display) {
         if !self.silent {

@@ -63,7 +63,11 @@ impl Failure {
                 for note in &rejected.messages {
                     match note.level {
                         Level::Info => console.info(&note.text),
-                        Level::Warn => console.warn(&note.text),
+                        // Said twice, as PM2 does: on both outputs.
+                        Level::Warn => {
+                            console.notice(&note.text);
+                            console.error(&note.text);
+                        }
                         Level::Error => console.error(&note.text),
                     }
                 }

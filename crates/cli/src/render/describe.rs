@@ -146,20 +146,20 @@ fn facts(p: &Process, now_ms: i64) -> Vec<Vec<Cell>> {
             "restarts",
             p.env.int("restart_time").unwrap_or(0).to_string().into(),
         ),
-        ("uptime", uptime(p, now_ms).into()),
     ];
+    if let Some(limit) = p.env.int("max_memory_restart") {
+        rows.push(("max memory restart", limit.to_string().into()));
+    }
+    if let Some(cron) = p.env.cron_restart() {
+        rows.push(("cron restart", cron.into()));
+    }
+    rows.push(("uptime", uptime(p, now_ms).into()));
     if let Some(health) = &p.health {
         rows.insert(1, ("health", health_cell(health)));
     }
     if let Some(error) = p.env.load_error() {
         let text = format!("its main module could not be loaded: {error}");
         rows.insert(1, ("does nothing", Cell::painted(text, Brush::red)));
-    }
-    if let Some(cron) = p.env.cron_restart() {
-        rows.push(("cron restart", cron.into()));
-    }
-    if let Some(limit) = p.env.int("max_memory_restart") {
-        rows.push(("max memory restart", limit.to_string().into()));
     }
     if let Some(held) = &p.limits {
         rows.push(("limits", limits_cell(p, held)));

@@ -3,10 +3,10 @@
 use super::order::{Needs, OrderError, steps};
 use super::{Action, Machine, make_folders, readable, site, tell};
 use crate::client::Client;
-use crate::context::{Context, var};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::verbs::act::{Job, announce, run};
+use crate::verbs::act::{Job, announce, asked_at_once, at_once, run, run_at_once};
 use crate::waiting::until_names_ready;
 use config::Loaded;
 use pm2::Object;
@@ -97,7 +97,7 @@ pub(crate) fn act_on_file(
         .map_err(|error| Failure::Error(misordered(&loaded, &error).to_string()))?;
     if !fresh.is_empty() {
         let names: Vec<&str> = fresh.iter().map(Checked::name).collect();
-        context.console.warn(format_args!(
+        context.console.notice(format_args!(
             "Applications {} not running, starting...",
             names.join(", ")
         ));
@@ -106,7 +106,17 @@ pub(crate) fn act_on_file(
     for step in &steps {
         let needed = step.iter().flat_map(|&at| needs[at].on.iter().cloned()).collect();
         until_names_ready(context, client, &needed)?;
-        for app in step.iter().filter_map(|&at| known.get(at)) {
+        let (alone, of_many): (Vec<&Checked>, Vec<&Checked>) = step
+            .iter()
+            .filter_map(|&at| known.get(at))
+            .partition(|app| list.iter().filter(|p| p.name == app.name()).count() == 1);
+        // Apps may go down side by side; the processes of one app may not, or nobody would serve.
+        let mut jobs = Vec::with_capacity(alone.len());
+        for app in alone {
+            jobs.extend(jobs_again(context, action, app, &caller, &origin, &list));
+        }
+        run_at_once(context, client, action, &list, jobs, at_once(context))?;
+        for app in of_many {
             again(context, client, action, app, &caller, &origin, &list)?;
         }
         let new: Vec<Checked> = step
@@ -248,6 +258,19 @@ pub(crate) fn again(
     origin: &Origin<'_>,
     list: &[Process],
 ) -> Result<(), Failure> {
+    let jobs = jobs_again(context, action, app, caller, origin, list);
+    run(context, client, action, list, jobs)
+}
+
+/// Says what is about to happen to the processes of a known app, and what is to be done.
+fn jobs_again(
+    context: &Context<'_>,
+    action: Action,
+    app: &Checked,
+    caller: &Caller,
+    origin: &Origin<'_>,
+    list: &[Process],
+) -> Vec<Job> {
     let (env, notes) = restart_env_from_file(app, caller, origin);
     tell(context, &app.notes);
     tell(context, &notes);
@@ -257,15 +280,12 @@ pub(crate) fn again(
         .map(|p| p.pm_id)
         .collect();
     announce(context.console, action, app.name(), &ids, false);
-    let jobs = ids
-        .into_iter()
-        .map(|id| Job {
-            id,
-            env: Some(env.clone()),
-            as_text: false,
-        })
-        .collect();
-    run(context, client, action, list, jobs)
+    let job = |id| Job {
+        id,
+        env: Some(env.clone()),
+        as_text: false,
+    };
+    ids.into_iter().map(job).collect()
 }
 
 /// Starts apps that are not there yet.
@@ -285,21 +305,13 @@ pub(crate) fn launch(
         readable(&resolved.app)?;
         if app.as_object().get("wait_ready").is_some_and(pm2::js::truthy) {
             let name = app.name();
-            context.console.warn(format_args!(
+            context.console.notice(format_args!(
                 "App {name} has option 'wait_ready' set, waiting for app to be ready..."
             ));
         }
         args.push(vec![Value::Object(resolved.app)]);
     }
-    let asked = context
-        .typed
-        .text("parallel")
-        .map(str::to_owned)
-        .or_else(|| var("PM2_CONCURRENT_ACTIONS"));
-    let at_once = asked
-        .and_then(|n| n.parse().ok())
-        .filter(|n| *n > 0)
-        .unwrap_or(STARTS);
+    let at_once = asked_at_once(context).unwrap_or(STARTS);
     client.act_on_each(method::PREPARE, args, at_once, |_, at, result| {
         let started = result?;
         context.note_started(&started);

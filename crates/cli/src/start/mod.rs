@@ -71,7 +71,7 @@ pub(crate) fn tell(context: &Context<'_>, notes: &[Note]) {
     for note in notes {
         match note.level {
             Level::Info => context.console.info(&note.text),
-            Level::Warn => context.console.warn(&note.text),
+            Level::Warn => context.console.notice(&note.text),
             Level::Error => context.console.error(&note.text),
         }
     }

@@ -142,6 +142,23 @@ pub(crate) fn run(
     list: &[Process],
     jobs: Vec<Job>,
 ) -> Result<(), Failure> {
+    let at_once = match action {
+        Action::Delete => 10,
+        _ if jobs.len() <= 2 => 1,
+        _ => at_once(context),
+    };
+    run_at_once(context, client, action, list, jobs, at_once)
+}
+
+/// The same, with so many at a time.
+pub(crate) fn run_at_once(
+    context: &Context<'_>,
+    client: &mut Client,
+    action: Action,
+    list: &[Process],
+    jobs: Vec<Job>,
+    at_once: usize,
+) -> Result<(), Failure> {
     let needs: Vec<Needs> = jobs
         .iter()
         .map(|job| {
@@ -167,7 +184,7 @@ pub(crate) fn run(
             started.extend(step.iter().map(|&at| needs[at].name.clone()));
         }
         let step = step.into_iter().filter_map(|at| jobs[at].take()).collect();
-        side_by_side(context, client, action, list, step)?;
+        side_by_side(context, client, action, list, step, at_once)?;
     }
     Ok(())
 }
@@ -178,9 +195,9 @@ fn side_by_side(
     action: Action,
     list: &[Process],
     jobs: Vec<Job>,
+    at_once: usize,
 ) -> Result<(), Failure> {
     let console = context.console;
-    let at_once = concurrency(context, action, jobs.len());
     let mut args = Vec::with_capacity(jobs.len());
     for job in &jobs {
         let id = if job.as_text {
@@ -206,13 +223,16 @@ fn side_by_side(
         let id = jobs[at].id;
         context.acted_on.borrow_mut().insert(id);
         let known = list.iter().find(|p| p.pm_id == id);
-        let name = known.map_or_else(|| name_in(&answer), |p| p.name.clone());
+        // It may have a new one.
+        let name = name_in(&answer)
+            .or_else(|| known.map(|p| p.name.clone()))
+            .unwrap_or_default();
         console.info(format_args!("[{name}]({id}) ✓"));
         console.flush();
         if action == Action::Stop
             && let Some(cron) = known.and_then(|p| p.env.cron_restart())
         {
-            console.warn(format_args!(
+            console.notice(format_args!(
                 "App {name} stopped but CRON RESTART is still UP {cron}"
             ));
         }
@@ -233,24 +253,24 @@ fn toggles_watch(context: &Context<'_>) -> bool {
             .all(|target| config_source(target).is_none())
 }
 
-fn name_in(answer: &Value) -> String {
+fn name_in(answer: &Value) -> Option<String> {
     let name = answer
         .get("name")
         .or_else(|| answer.get("pm2_env").and_then(|env| env.get("name")));
-    name.and_then(Value::as_str).unwrap_or_default().to_owned()
+    name.and_then(Value::as_str).map(str::to_owned)
 }
 
-fn concurrency(context: &Context<'_>, action: Action, processes: usize) -> usize {
-    if action == Action::Delete {
-        return 10;
-    }
-    if processes <= 2 {
-        return 1;
-    }
+/// How many actions may be under way, as asked for.
+pub(crate) fn asked_at_once(context: &Context<'_>) -> Option<usize> {
     let asked = context
         .typed
         .text("parallel")
         .map(str::to_owned)
         .or_else(|| var("PM2_CONCURRENT_ACTIONS"));
-    asked.and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(2)
+    asked.and_then(|n| n.parse().ok()).filter(|n| *n > 0)
+}
+
+/// How many actions are under way: as asked for, or two.
+pub(crate) fn at_once(context: &Context<'_>) -> usize {
+    asked_at_once(context).unwrap_or(2)
 }

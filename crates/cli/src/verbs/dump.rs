@@ -26,8 +26,8 @@ pub(crate) fn save(context: &Context<'_>) -> Result<Then, Failure> {
         if !path.exists() {
             write_atomically(path, b"[]", MODE).map_err(Failure::file("writing", path))?;
         }
-        console.warn("PM2 is not managing any process, skipping save...");
-        console.warn(format_args!(
+        console.notice("PM2 is not managing any process, skipping save...");
+        console.notice(format_args!(
             "To force saving use: {} save --force",
             context.program
         ));
@@ -90,6 +90,8 @@ pub(super) fn restore(context: &Context<'_>, client: &mut Client, apps: Vec<Obje
         console.warn(error);
         vec![(0..needs.len()).collect()]
     });
+    let path = |app: &Object| app.get("pm_exec_path").map(pm2::js::to_text).unwrap_or_default();
+    let paths: Vec<String> = missing.iter().map(path).collect();
     let mut missing: Vec<Option<Object>> = missing.into_iter().map(Some).collect();
     let mut failed = false;
     for step in order {
@@ -106,7 +108,7 @@ pub(super) fn restore(context: &Context<'_>, client: &mut Client, apps: Vec<Obje
             match result {
                 Ok(started) => {
                     context.note_started(&started);
-                    console.info(format_args!("Process {name} restored"));
+                    console.info(format_args!("Process {} restored", paths[step[at]]));
                 }
                 // One that can't be started must not keep the others down.
                 Err(error) if error.refusal().is_some() => {

@@ -73,7 +73,9 @@ pub(crate) fn env(context: &Context<'_>) -> Result<Then, Failure> {
         context.console.put(format_args!("{object:#}\n"));
         return Ok(Then::Done);
     }
-    for (key, _, text) in shown {
+    // The last one first, as PM2 has them.
+    let shown: Vec<_> = shown.collect();
+    for (key, _, text) in shown.into_iter().rev() {
         context
             .console
             .say(format_args!("{key}: {}", context.console.brush.green(text)));

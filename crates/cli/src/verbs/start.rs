@@ -171,6 +171,9 @@ fn write_down(context: &Context<'_>, app: &Checked) -> Result<(), Failure> {
         ));
         return Ok(());
     }
+    context
+        .console
+        .info(format_args!("Writing configuration to {}", path.display()));
     let text = serde_json::to_string_pretty(&serde_json::json!({ "apps": [app.as_object()] }))?;
     std::fs::write(&path, text).map_err(Failure::file("writing", &path))
 }

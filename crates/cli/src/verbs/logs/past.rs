@@ -37,10 +37,13 @@ impl File {
 fn files(context: &Context<'_>, wish: &Wish, list: &[Process]) -> Vec<File> {
     let mut files: Vec<File> = Vec::new();
     for p in list.iter().filter(|p| wish.wants_process(p)) {
+        let (out, err) = (p.env.out_log(), p.env.err_log());
+        // The combined file has all of it once more.
+        let only_combined = wish.out && wish.err && (out.is_none() || err.is_none());
         let paths = [
-            (p.env.combined_log().filter(|_| wish.out && wish.err), Stream::Out),
-            (p.env.out_log().filter(|_| wish.out), Stream::Out),
-            (p.env.err_log().filter(|_| wish.err), Stream::Err),
+            (p.env.combined_log().filter(|_| only_combined), Stream::Out),
+            (out.filter(|_| wish.out), Stream::Out),
+            (err.filter(|_| wish.err), Stream::Err),
         ];
         for (path, stream) in paths {
             files.extend(path.map(|path| File {
@@ -105,6 +108,7 @@ fn show_end(console: &Console, wish: &Wish, times: &Times, file: &File) {
             .grey(format!("{} last {} lines:", file.path.display(), wish.lines)),
     );
     let style = wish.style(console, true);
+    let any = !lines.is_empty();
     for line in lines {
         let text = String::from_utf8_lossy(&line.text);
         put(
@@ -113,7 +117,9 @@ fn show_end(console: &Console, wish: &Wish, times: &Times, file: &File) {
             &style.line(&file.stream.line(&file.label(), &text)),
         );
     }
-    console.say("");
+    if any {
+        console.say("");
+    }
     console.flush();
 }
 

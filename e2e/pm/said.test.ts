@@ -1,0 +1,124 @@
+// What is said of what was done, in which order, and on which of the two outputs: scripts read it.
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Manager } from '../lib/manager.ts';
+import { apps } from '../lib/under-test.ts';
+import { until } from '../lib/until.ts';
+
+let pm: Manager;
+beforeEach(() => {
+  pm = new Manager();
+});
+afterEach(() => pm.dispose());
+
+const app = path.join(apps, 'prints.js');
+const file = (config: object) => {
+  const found = path.join(pm.dir, 'said.json');
+  writeFileSync(found, JSON.stringify(config));
+  return found;
+};
+const lines = (text: string) => text.split('\n').filter((line) => line.startsWith('[PM2]'));
+
+test('warnings where nothing went wrong are on standard output, where something did on standard error', async () => {
+  const config = file({ apps: [{ name: 'one', script: app, cron_restart: '0 0 1 1 *', env: { A: '1' } }] });
+  const started = await pm.run('start', config, '--env', 'nope');
+  expect([started.code, started.stderr]).toEqual([0, '']);
+  expect(lines(started.stdout)).toEqual(
+    expect.arrayContaining([
+      '[PM2][WARN] Applications one not running, starting...',
+      '[PM2][WARN] Environment [nope] is not defined in process file',
+      '[PM2] App [one] launched (1 instances)',
+    ]),
+  );
+  const stopped = await pm.run('stop', 'one');
+  expect(stopped.stdout).toContain('[PM2][WARN] App one stopped but CRON RESTART is still UP 0 0 1 1 *');
+  await pm.ok('delete', 'one');
+  expect((await pm.run('save')).stdout).toContain(
+    '[PM2][WARN] PM2 is not managing any process, skipping save...',
+  );
+  for (const verb of ['stop', 'restart', 'delete']) {
+    const { code, stderr } = await pm.run(verb, 'all');
+    expect([code, stderr]).toEqual([1, '[PM2][WARN] No process found\n']);
+  }
+  const { stderr } = await pm.run('describe', 'nobody');
+  expect(stderr).toContain("[PM2][WARN] nobody doesn't exist");
+});
+
+test('an attribute of the wrong kind is told on both', async () => {
+  await pm.ok('ping');
+  const { code, stdout, stderr } = await pm.run('start', app, '--restart-delay', 'abc');
+  const words = 'Expect "restart_delay" to be a typeof [object Number], but now is [object String]';
+  expect([code, stdout, stderr]).toEqual([1, `[PM2][WARN] ${words}\n`, `[PM2][ERROR] ${words}\n`]);
+});
+
+test('apps of a file are acted on side by side, and each is told', async () => {
+  const two = [
+    { name: 'one', script: app },
+    { name: 'two', script: app },
+  ];
+  await pm.ok('start', file({ apps: two }));
+  for (const [verb, method] of [
+    ['restart', 'restartProcessId'],
+    ['startOrReload', 'reloadProcessId'],
+  ]) {
+    const { stdout } = await pm.ok(String(verb), path.join(pm.dir, 'said.json'));
+    const said = lines(stdout);
+    expect(said.slice(0, 2)).toEqual([
+      `[PM2] Applying action ${method} on app [one](ids: [ 0 ])`,
+      `[PM2] Applying action ${method} on app [two](ids: [ 1 ])`,
+    ]);
+    expect(said.slice(2).sort()).toEqual(['[PM2] [one](0) ✓', '[PM2] [two](1) ✓']);
+  }
+});
+
+test('a process with a new name is told by that, and one that is brought back by its path', async () => {
+  await pm.ok('start', app, '--name', 'old');
+  expect((await pm.ok('restart', 'old', '--name', 'new')).stdout).toContain('[PM2] [new](0) ✓');
+  await pm.ok('save');
+  await pm.ok('delete', 'all');
+  expect((await pm.ok('resurrect')).stdout).toContain(`[PM2] Process ${app} restored`);
+});
+
+test('--write says where', async () => {
+  const { stdout } = await pm.ok('start', app, '--name', 'kept', '--write');
+  const written = path.join(pm.dir, 'kept-pm2.json');
+  expect(stdout).toContain(`[PM2] Writing configuration to ${written}`);
+  await pm.ok('delete', 'all');
+  await pm.ok('start', written);
+  expect((await pm.app('kept')).pm2_env.status).toBe('online');
+  expect(readFileSync(written, 'utf8')).toContain('"name": "kept"');
+});
+
+test('env tells the last variable first', async () => {
+  const config = file({ apps: [{ name: 'one', script: app, env: { FIRST: '1', SECOND: '2' } }] });
+  await pm.ok('start', config);
+  const { stdout } = await pm.ok('env', '0');
+  const names = stdout.split('\n').map((line) => line.split(':')[0]);
+  expect(names).toEqual(expect.arrayContaining(['FIRST', 'SECOND', 'unique_id']));
+  expect(names.indexOf('unique_id')).toBeLessThan(names.indexOf('SECOND'));
+  expect(names.indexOf('SECOND')).toBeLessThan(names.indexOf('FIRST'));
+});
+
+test('describe has the limits before the uptime', async () => {
+  await pm.ok('start', app, '--max-memory-restart', '300M', '--cron', '0 0 1 1 *');
+  const { stdout } = await pm.ok('describe', 'prints');
+  expect(stdout).toMatch(/restarts .*\n.*max memory restart .*314572800.*\n.*cron restart .*\n.*uptime /);
+});
+
+test('logs shows what is in the files of the two outputs, and not once more what is in the combined one', async () => {
+  await pm.ok('start', app, '--name', 'all', '--log', 'combined.log');
+  const quiet = path.join(pm.dir, 'quiet.js');
+  writeFileSync(quiet, 'setInterval(() => {}, 1000);');
+  await pm.ok('start', quiet);
+  await until('all is written', () => /stderr/.test(pm.file('logs/all-error.log')));
+  const { stdout } = await pm.ok('logs', '--nostream', '--lines', '2');
+  expect(stdout).not.toContain('combined.log');
+  // An empty file has its line, and no other.
+  const of = (name: string) => path.join(pm.home, 'logs', name);
+  const said = stdout.slice(stdout.indexOf('pm2.log last 2 lines:'));
+  expect(said.match(/to stderr/g)).toHaveLength(1);
+  for (const name of ['quiet-out.log', 'quiet-error.log']) {
+    expect(said).toMatch(new RegExp(`${of(name)} last 2 lines:\n(?!\n)`));
+  }
+});
