@@ -282,8 +282,8 @@ mod tests {
         │ namespace         │ default                  │
         │ version           │ N/A                      │
         │ restarts          │ 0                        │
-        │ uptime            │ 61s                      │
         │ cron restart      │ * * * * *                │
+        │ uptime            │ 61s                      │
         │ script path       │ /srv/api.js              │
         │ script args       │ -p 80                    │
         │ error log path    │ N/A                      │
