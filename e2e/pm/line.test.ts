@@ -122,3 +122,15 @@ test('help of the program and of a command exits with 0', async () => {
     expect(stdout).toContain('Usage: ');
   }
 });
+
+test('a question for help or the version is answered, whatever stands beside it', async () => {
+  for (const words of [
+    ['-h', 'nonsense'],
+    ['--help', 'nonsense'],
+  ]) {
+    const { code, stdout } = await pm.run(...words);
+    expect([code, stdout]).toEqual([0, expect.stringContaining('Usage: ')]);
+  }
+  expect(await pm.run('nonsense', '--version')).toMatchObject({ code: 0, stdout: '7.0.4\n' });
+  expect((await pm.run('nonsense', '--help')).code).toBe(1);
+});

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// A machine with thousands of container interfaces or mounts is told by its first ones.
 const MAX_DEVICES: usize = 64;
+/// The flag of an interface that is up, as the kernel has it in `linux/if.h`.
+const IFF_UP: u32 = 1;
 
 /// What went through one network interface since boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,12 +29,24 @@ pub struct Interface {
     pub send_dropped: u64,
 }
 
-/// Reads `/proc/net/dev`, loopback included.
+/// Reads `/proc/net/dev`, loopback included. Those that are down are left out.
 ///
 /// # Errors
 /// When `/proc` is not there or unreadable.
 pub fn interfaces() -> io::Result<Vec<Interface>> {
-    Ok(parse_interfaces(&std::fs::read_to_string("/proc/net/dev")?))
+    let mut found = parse_interfaces(&std::fs::read_to_string("/proc/net/dev")?);
+    found.retain(|interface| is_up(&interface.name));
+    found.truncate(MAX_DEVICES);
+    Ok(found)
+}
+
+/// What can't be looked up counts as up.
+fn is_up(name: &str) -> bool {
+    let flags = std::fs::read_to_string(Path::new("/sys/class/net").join(name).join("flags"));
+    let flags = flags
+        .ok()
+        .and_then(|text| u32::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok());
+    flags.is_none_or(|flags| flags & IFF_UP != 0)
 }
 
 fn parse_interfaces(text: &str) -> Vec<Interface> {
@@ -54,7 +68,6 @@ fn parse_interfaces(text: &str) -> Vec<Interface> {
                 send_dropped: at(11),
             }
         })
-        .take(MAX_DEVICES)
         .collect()
 }
 
@@ -238,7 +251,10 @@ mod tests {
 
     #[test]
     fn this_machine_answers() {
-        assert!(interfaces().unwrap().iter().any(|device| device.name == "lo"));
+        let found = interfaces().unwrap();
+        assert!(found.iter().any(|device| device.name == "lo"));
+        assert!(found.iter().all(|device| is_up(&device.name)));
+        assert!(is_up("no such interface"));
         disks().unwrap();
         for found in file_systems().unwrap() {
             assert!(found.total_bytes >= found.used_bytes);

@@ -98,7 +98,10 @@ pub(crate) fn parse(argv: &[String]) -> Result<Typed, ParseError> {
         None => (argv, Vec::new()),
     };
     let entry = match verb_token(&spread(line, &[])) {
-        Some(token) => Some(find(&token).ok_or(ParseError::UnknownVerb(token))?),
+        Some(token) => match find(&token) {
+            None if asks_about_the_program(line) => None,
+            found => Some(found.ok_or(ParseError::UnknownVerb(token))?),
+        },
         None => None,
     };
     let own = entry.map_or(&[][..], |entry| entry.options);
@@ -137,6 +140,13 @@ pub(crate) fn parse(argv: &[String]) -> Result<Typed, ParseError> {
         take_verb(&mut typed, entry)?;
     }
     Ok(typed)
+}
+
+/// What stands beside the question for the version, or behind that for help, may be anything.
+fn asks_about_the_program(line: &[String]) -> bool {
+    let is = |word: &String, names: &[&str]| names.contains(&word.as_str());
+    line.iter().any(|word| is(word, &["-v", "-V", "--version"]))
+        || line.first().is_some_and(|word| is(word, &["-h", "--help"]))
 }
 
 /// Takes the verb's name out of the operands and checks their number.
