@@ -118,6 +118,25 @@ describe('pm2-runtime', () => {
     expect(left()).toEqual([]);
   });
 
+  onlyOurs(
+    'pm2-runtime with a file of which nothing is to run ends with 1, and keeps its output clean',
+    async () => {
+      const file = path.join(pm.dir, 'some.json');
+      writeFileSync(file, JSON.stringify({ apps: [{ name: 'one', script: talks() }] }));
+      const none = pm.followWith(runtime, {}, 'start', file, '--only', 'another');
+      expect(await none.ended).toBe(1);
+      expect(none.stderr()).toContain(`0 application started (no apps to run on ${file})`);
+      expect(left()).toEqual([]);
+
+      const run = pm.followWith(runtime, {}, 'start', file, '--env', 'nope', '--json');
+      await until('the app has spoken', () => /"app_name":"one"/.test(run.stdout()));
+      expect(run.stdout()).not.toContain('[PM2]');
+      expect(run.stderr()).toContain('Environment [nope] is not defined in process file');
+      run.end('SIGTERM');
+      expect(await run.ended).toBe(0);
+    },
+  );
+
   onlyOurs('pm2-runtime refuses a home where a daemon runs', async () => {
     await pm.ok('start', path.join(apps, 'prints.js'));
     const { pid } = await pm.app('prints');

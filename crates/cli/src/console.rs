@@ -134,9 +134,11 @@ impl Console {
         self.silent
     }
 
-    /// `[PM2][WARN] …` on standard output, as PM2 has it where nothing went wrong.
+    /// `[PM2][WARN] …` on standard output, as PM2 has it where nothing went wrong; on standard error where the other has answers alone.
     pub(crate) fn notice(&self, text: impl Display) {
-        if !self.silent {
+        if self.quiet.get() {
+            self.warn(text);
+        } else {
             self.put(format_args!("{}{text}\n", self.brush.yellow("[PM2][WARN] ")));
         }
     }
@@ -238,6 +240,20 @@ mod tests {
         console.warn("x");
         assert_eq!(out.text(), "[PM2] 0123456789abcdefghij\n");
         assert_eq!(err.text(), "[PM2][WARN] x\n");
+    }
+
+    #[test]
+    fn a_notice_stays_out_of_the_answer() {
+        let (console, out, err) = capture::console(false, None);
+        console.notice("x");
+        console.hushed(|| console.notice("y"));
+        assert_eq!(
+            (out.text().as_str(), err.text().as_str()),
+            ("[PM2][WARN] x\n", "[PM2][WARN] y\n")
+        );
+        let (console, out, err) = capture::console(true, None);
+        console.notice("x");
+        assert_eq!((out.text().as_str(), err.text().as_str()), ("", ""));
     }
 
     #[test]

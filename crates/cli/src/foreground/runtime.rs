@@ -25,7 +25,9 @@ pub(crate) fn runtime(context: &Context<'_>) -> Result<u8, Failure> {
     let started = context
         .console
         .hushed(|| start::start_targets(context, &mut client, targets));
-    let linked = started.map(|_| ()).and_then(|()| link_if_asked(context));
+    let linked = started
+        .and_then(|()| something_started(context, targets))
+        .and_then(|()| link_if_asked(context));
     if let Err(failure) = linked {
         failure.report(context.console);
         foreground.end(1);
@@ -33,6 +35,17 @@ pub(crate) fn runtime(context: &Context<'_>) -> Result<u8, Failure> {
     }
     drop(client);
     Ok(foreground.run(!context.typed.off("auto-exit")))
+}
+
+/// Nothing would ever run: there is no need to wait until that is seen.
+fn something_started(context: &Context<'_>, targets: &[String]) -> Result<(), Failure> {
+    match context.acted_on.borrow().is_empty() {
+        true => Err(Failure::Error(format!(
+            "0 application started (no apps to run on {})",
+            targets.join(", ")
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// What is to be started: the operands, but for the word `start` in front of them.
