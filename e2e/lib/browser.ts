@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
-import { expect } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { test } from './agents.ts';
-import { type Hub, owner } from './hub.ts';
+import { Hub, owner } from './hub.ts';
 import { out } from './under-test.ts';
 import { until } from './until.ts';
 
@@ -80,16 +80,31 @@ export class Dashboard {
 export const says = (locator: Locator, pattern: RegExp) =>
   until(`the page says ${pattern}`, async () => pattern.test((await locator.textContent()) ?? ''));
 
+/** A browser and a hub, started before the first test of a file and ended after the last. */
+export interface Stage {
+  readonly browser: Browser;
+  readonly hub: Hub;
+}
+
 /**
- * A test with a signed-in window; what its page complains of fails the test. `on` gives browser and hub, which the file's own
- * hooks start.
+ * Tests with a signed-in window on a hub that the file has for itself; what their page complains of fails them. `hubOptions` are
+ * words of the hub's command line.
  */
-export function withDashboard(on: () => { browser: Browser; hub: Hub }) {
-  return test.extend<{ dashboard: Dashboard }>({
+export function withDashboard(...hubOptions: string[]) {
+  const stage: { browser?: Browser; hub?: Hub } = {};
+  beforeAll(async () => {
+    [stage.browser, stage.hub] = await Promise.all([launch(), Hub.start(...hubOptions)]);
+  });
+  afterAll(async () => {
+    await stage.browser?.close();
+    await stage.hub?.dispose();
+  });
+  // Looked at by tests alone, which run when both are there.
+  const on = stage as Stage;
+  const withWindow = test.extend<{ dashboard: Dashboard }>({
     // biome-ignore lint/correctness/noEmptyPattern: the runner reads what a fixture needs from this pattern
     dashboard: async ({}, use) => {
-      const { browser, hub } = on();
-      const dashboard = await Dashboard.open(browser, hub);
+      const dashboard = await Dashboard.open(on.browser, on.hub);
       await dashboard.signIn();
       await dashboard.page.getByRole('button', { name: 'Account' }).waitFor();
       await use(dashboard);
@@ -97,4 +112,5 @@ export function withDashboard(on: () => { browser: Browser; hub: Hub }) {
       expect(dashboard.problems).toEqual([]);
     },
   });
+  return { test: withWindow, on };
 }

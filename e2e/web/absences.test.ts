@@ -2,41 +2,30 @@
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { expect } from 'vitest';
 import { ours } from '../lib/agents.ts';
 import { sleepers } from '../lib/apps.ts';
-import { launch, withDashboard } from '../lib/browser.ts';
+import { withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
-import { Hub } from '../lib/hub.ts';
 import { noIslands, rebooted } from '../lib/island.ts';
 import { powerOff } from '../lib/power.ts';
 import { Tap } from '../lib/tap.ts';
 import { until } from '../lib/until.ts';
 
-let browser: Browser;
-let hub: Hub;
-beforeAll(async () => {
-  [browser, hub] = await Promise.all([launch(), Hub.start()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await hub?.dispose();
-});
-const test = withDashboard(() => ({ browser, hub }));
+const { test, on } = withDashboard();
 
 test('F4: four kinds of offline have four texts, and say afterwards what it was', {
   timeout: 180_000,
 }, async ({ manager, dashboard }) => {
-  const bucket = await Bucket.make(hub, { offline_after: 30 });
+  const bucket = await Bucket.make(on.hub, { offline_after: 30 });
   const names = ['stopped', 'dead', 'lost', 'gone'] as const;
-  const taps = { lost: await Tap.before(hub.facts.url), gone: await Tap.before(hub.facts.url) };
+  const taps = { lost: await Tap.before(on.hub.facts.url), gone: await Tap.before(on.hub.facts.url) };
   try {
     const start = async (name: (typeof names)[number]) => {
       const pm = manager(ours.program);
       await sleepers(pm, 'app');
       await pm.ok('save');
-      const url = name in taps ? taps[name as keyof typeof taps].url : hub.facts.url;
+      const url = name in taps ? taps[name as keyof typeof taps].url : on.hub.facts.url;
       await pm.ok('link', bucket.secretKey, bucket.publicKey, name, '--info-node', url);
       await bucket.server(name, (server) => server.online && server.processes.length === 1);
       return pm;

@@ -1,27 +1,16 @@
 // What can be asked of a host from the dashboard, with its live output and result: S65 of the product's list in the browser.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { expect } from 'vitest';
 import { newest, ours } from '../lib/agents.ts';
-import { launch, says, withDashboard } from '../lib/browser.ts';
+import { says, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
-import { Hub } from '../lib/hub.ts';
 import { Registry } from '../lib/registry.ts';
 import { Repository } from '../lib/repository.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
-let browser: Browser;
-let hub: Hub;
-beforeAll(async () => {
-  [browser, hub] = await Promise.all([launch(), Hub.start()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await hub?.dispose();
-});
-const test = withDashboard(() => ({ browser, hub }));
+const { test, on } = withDashboard();
 
 const allow = (pm: { home: string }, text: string) => writeFileSync(path.join(pm.home, 'policy.toml'), text);
 
@@ -29,7 +18,7 @@ test('S65: pull is asked for in a dialog, followed while it runs, and refused wi
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(ours.program, { PM2_ENABLE_GIT_PARSING: 'true' });
   const repo = new Repository(pm.dir);
   const config = path.join(pm.dir, 'app.json');
@@ -95,7 +84,7 @@ test('S65: actions of an app take a parameter and are followed in each of its pr
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(ours.program);
   await pm.ok('start', path.join(apps, 'streams.cjs'), '--name', 'web', '-i', '3');
   await bucket.link(pm, 'box');
@@ -147,7 +136,7 @@ test('S65: a module is installed from the menu of a server, and uninstalled from
   const registry = await Registry.start();
   try {
     registry.publish('e2e-far-mod', '1.2.3', 'setInterval(() => {}, 1000);');
-    const bucket = await Bucket.make(hub);
+    const bucket = await Bucket.make(on.hub);
     const pm = manager(ours.program, registry.env);
     await pm.ok('start', path.join(apps, 'loop.py'), '--name', 'ticker');
     allow(pm, 'allow = ["install", "uninstall"]');
@@ -191,7 +180,7 @@ test('S45: an app is hidden from its menu, and shown again from that of its serv
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(ours.program);
   await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'web');
   await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'stays');
@@ -240,7 +229,7 @@ test('one app is restarted on all its servers at once; who cannot take it is lef
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const managers = ['left', 'right', 'closed'].map((name) => ({ name, pm: manager(ours.program) }));
   const pid = new Map<string, number>();
   for (const { name, pm } of managers) {
@@ -271,7 +260,7 @@ test('S65: what PM2 agents do not take from afar cannot be picked, and says why'
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(newest.program);
   await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'web');
   await bucket.link(pm, 'box');

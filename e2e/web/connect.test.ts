@@ -1,25 +1,15 @@
 // The link test beside the command that connects a server: what the hub sees of each that tries.
 import path from 'node:path';
-import type { Browser, Locator } from 'playwright-core';
-import { afterAll, beforeAll, expect } from 'vitest';
+import type { Locator } from 'playwright-core';
+import { expect } from 'vitest';
 import { newest, ours } from '../lib/agents.ts';
-import { launch, says, withDashboard } from '../lib/browser.ts';
+import { says, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
-import { Hub } from '../lib/hub.ts';
 import { Narrow } from '../lib/narrow.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
-let browser: Browser;
-let hub: Hub;
-beforeAll(async () => {
-  [browser, hub] = await Promise.all([launch(), Hub.start()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await hub?.dispose();
-});
-const test = withDashboard(() => ({ browser, hub }));
+const { test, on } = withDashboard();
 
 const steps = (attempt: Locator, wanted: string) =>
   until(`the steps are ${wanted}`, async () => {
@@ -31,7 +21,7 @@ test('the connect drawer follows each server that links, with any agent, and tel
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const first = manager(ours.program);
   await bucket.link(first, 'box');
   await bucket.server('box');
@@ -44,7 +34,7 @@ test('the connect drawer follows each server that links, with any agent, and tel
 
   // With a secret that is not the bucket's, the hub knows for whom it was meant.
   const pm = manager(ours.program);
-  const wrong = ['link', 'x'.repeat(15), bucket.publicKey, 'late', '--info-node', hub.facts.url];
+  const wrong = ['link', 'x'.repeat(15), bucket.publicKey, 'late', '--info-node', on.hub.facts.url];
   expect((await pm.run(...wrong)).code).toBe(1);
   const stranger = drawer.locator('.attempt').first();
   await steps(stranger, 'failed later later later');
@@ -72,9 +62,9 @@ test('the connect drawer tells that there is no place, and commands that cannot 
   manager,
   dashboard,
 }) => {
-  const narrow = await Narrow.before(hub.facts.url);
+  const narrow = await Narrow.before(on.hub.facts.url);
   try {
-    const bucket = await Bucket.make(hub, { max_servers: 1 });
+    const bucket = await Bucket.make(on.hub, { max_servers: 1 });
     const { page } = dashboard;
     await page.reload();
     await page.goto(bucket.page());

@@ -1,21 +1,10 @@
 // Help, feedback and the addresses to allow, as a person sees them: S1, S2 and S40 of the product's list.
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect } from 'vitest';
-import { launch, withDashboard } from '../lib/browser.ts';
-import { Hub } from '../lib/hub.ts';
+import { expect } from 'vitest';
+import { withDashboard } from '../lib/browser.ts';
 import { until } from '../lib/until.ts';
 
 const support = 'https://issues.example.org/pilothouse';
-let browser: Browser;
-let hub: Hub;
-beforeAll(async () => {
-  [browser, hub] = await Promise.all([launch(), Hub.start('--support-url', support)]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await hub?.dispose();
-});
-const test = withDashboard(() => ({ browser, hub }));
+const { test, on } = withDashboard('--support-url', support);
 
 test('S1: help opens from every page, is searched by its full text, and needs no internet', async ({
   dashboard,
@@ -23,7 +12,7 @@ test('S1: help opens from every page, is searched by its full text, and needs no
   const { page } = dashboard;
   // Whatever is not this hub is the internet.
   await page.route(
-    (url) => url.origin !== hub.facts.url,
+    (url) => url.origin !== on.hub.facts.url,
     (route) => {
       dashboard.problems.push(`asked the internet: ${route.request().url()}`);
       return route.abort();
@@ -31,7 +20,7 @@ test('S1: help opens from every page, is searched by its full text, and needs no
   );
   const dialog = page.getByRole('dialog');
   for (const rest of ['', '/logs', '/settings/servers', '/settings/general', '/settings/members']) {
-    await page.goto(`${hub.facts.url}/#/bucket/${hub.facts.bucket}${rest}`);
+    await page.goto(`${on.hub.facts.url}/#/bucket/${on.hub.facts.bucket}${rest}`);
     await page.locator('main').waitFor();
     await page.getByTitle('Help').click();
     await dialog.waitFor();
@@ -74,10 +63,10 @@ test('S2: a report shows what may help before the way to the people who do', asy
 
 test('S40: the panel to connect a server lists the addresses to allow', async ({ dashboard }) => {
   const { page } = dashboard;
-  await page.goto(`${hub.facts.url}/#/bucket/${hub.facts.bucket}`);
+  await page.goto(`${on.hub.facts.url}/#/bucket/${on.hub.facts.bucket}`);
   await page.getByText('What the server must be able to reach').click();
-  const { host } = new URL(hub.facts.url);
+  const { host } = new URL(on.hub.facts.url);
   expect(await page.locator('[data-test="addresses"]').textContent()).toBe(host);
-  const reply = await fetch(`${hub.facts.url}/ips`);
+  const reply = await fetch(`${on.hub.facts.url}/ips`);
   expect(await reply.json()).toMatchObject({ host: host.split(':')[0], addresses: ['127.0.0.1'] });
 });

@@ -1,32 +1,21 @@
 // What a plan watches, as a person sees it: S4, S10, S15, S19 and S21 of the product's list in the browser.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { expect } from 'vitest';
 import { ours } from '../lib/agents.ts';
 import { sleepers } from '../lib/apps.ts';
-import { launch, says, withDashboard } from '../lib/browser.ts';
+import { says, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
-import { Hub } from '../lib/hub.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
-let browser: Browser;
-let hub: Hub;
-beforeAll(async () => {
-  [browser, hub] = await Promise.all([launch(), Hub.start()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await hub?.dispose();
-});
-const test = withDashboard(() => ({ browser, hub }));
+const { test, on } = withDashboard();
 
 test('S4 S10 S15 S17 S19 S21: counts and the plan in the head and in the rows', async ({
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub, { plan: 'pro_4' });
+  const bucket = await Bucket.make(on.hub, { plan: 'pro_4' });
   const pm = manager(ours.program);
   await bucket.link(pm, 'box');
   await dashboard.page.reload();
@@ -71,7 +60,7 @@ test('the use of the plan is a table: what counts, what is over, what is free', 
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub, { plan: 'pro_4' });
+  const bucket = await Bucket.make(on.hub, { plan: 'pro_4' });
   const pm = manager(ours.program);
   const app = path.join(apps, 'loop.py');
   await pm.ok('start', app, '--name', 'first');

@@ -1,33 +1,21 @@
 // Servers that come, wait, go and come again, as a person sees them: S46 to S52 of the product's list in the browser.
 import path from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { expect } from 'vitest';
 import { ours } from '../lib/agents.ts';
-import { Dashboard, launch, withDashboard } from '../lib/browser.ts';
+import { Dashboard, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
-import { Hub } from '../lib/hub.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
-let browser: Browser;
-let hub: Hub;
-beforeAll(async () => {
-  [browser, hub] = await Promise.all([launch(), Hub.start()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await hub?.dispose();
-});
-
 const app = (name: string) => path.join(apps, name);
 
-const test = withDashboard(() => ({ browser, hub }));
+const { test, on } = withDashboard();
 
 test('S48: the first server of an empty bucket is there in 5 s, and the page to connect one closes', async ({
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   await dashboard.page.reload();
   await dashboard.page.goto(bucket.page());
   const command = dashboard.page.locator('[data-test="connect-command"]');
@@ -43,7 +31,7 @@ test('S48: the first server of an empty bucket is there in 5 s, and the page to 
 });
 
 test('S46: settings list every server; several are deleted at once', async ({ manager, dashboard }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const names = ['alpha', 'beta', 'gamma'];
   for (const name of names) {
     const pm = manager(ours.program);
@@ -76,7 +64,7 @@ test('S47: the limit is set in the settings, and who waits is shown beside the s
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const [first, second] = [manager(ours.program), manager(ours.program)];
   await bucket.link(first, 'first');
   await bucket.server('first');
@@ -98,7 +86,7 @@ test('S47: the limit is set in the settings, and who waits is shown beside the s
 });
 
 test('S49: deleting asks whether the history goes too', async ({ manager, dashboard }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(ours.program);
   await pm.ok('start', app('loop.py'));
   await bucket.link(pm, 'box');
@@ -124,7 +112,7 @@ test('S50: a server whose agent runs can only be hidden, and the dialog says so'
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(ours.program);
   await pm.ok('start', app('loop.py'), '--name', 'ticker');
   await bucket.link(pm, 'box');
@@ -152,7 +140,7 @@ test('S50: a server whose agent runs can only be hidden, and the dialog says so'
 test('S52: only admin and owner delete: others see no button, and the hub answers 403', async ({
   manager,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(ours.program);
   await bucket.link(pm, 'box');
   const shown = await bucket.server('box');
@@ -164,7 +152,7 @@ test('S52: only admin and owner delete: others see no button, and the hub answer
     ['admin', true],
   ] as const) {
     await bucket.api('POST', '/promote_user', { email: guest.email, role });
-    const window = await Dashboard.open(browser, hub);
+    const window = await Dashboard.open(on.browser, on.hub);
     await window.signIn(guest.password, guest.email);
     await window.page.getByRole('button', { name: 'Account' }).waitFor();
     await window.page.goto(bucket.page('/settings/servers'));
@@ -173,8 +161,8 @@ test('S52: only admin and owner delete: others see no button, and the hub answer
       may ? 1 : 0,
     );
     await window.close();
-    const { access_token } = await hub.grant(guest);
-    const reply = await fetch(`${hub.facts.url}/api/bucket/${bucket.id}/servers/${shown.id}`, {
+    const { access_token } = await on.hub.grant(guest);
+    const reply = await fetch(`${on.hub.facts.url}/api/bucket/${bucket.id}/servers/${shown.id}`, {
       method: 'DELETE',
       headers: { authorization: `Bearer ${access_token}`, 'content-type': 'application/json' },
       body: '{}',
@@ -188,7 +176,7 @@ test('the secret key is replaced after a word of warning; who linked with the ol
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(ours.program);
   await bucket.link(pm, 'box');
   const { id } = await bucket.server('box', (server) => server.online);
@@ -211,7 +199,7 @@ test('the secret key is replaced after a word of warning; who linked with the ol
   const shown = dashboard.page.locator('.field', { hasText: 'Secret key' }).locator('code');
   const secret = (await shown.textContent()) ?? '';
   expect(secret).not.toBe(bucket.secretKey);
-  await pm.ok('link', secret, bucket.publicKey, 'box', '--info-node', hub.facts.url);
+  await pm.ok('link', secret, bucket.publicKey, 'box', '--info-node', on.hub.facts.url);
   const back = await bucket.server('box', (server) => server.online);
   expect(back.id).toBe(id);
 });

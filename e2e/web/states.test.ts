@@ -1,33 +1,22 @@
 // Servers with something to say, as a person sees them: S41, S54, S58, S59, S61 and S62 of the product's list in the browser.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { expect } from 'vitest';
 import { ours, pm2Agents } from '../lib/agents.ts';
 import { oldNode, sleepers } from '../lib/apps.ts';
-import { launch, says, withDashboard } from '../lib/browser.ts';
+import { says, withDashboard } from '../lib/browser.ts';
 import { Bucket } from '../lib/bucket.ts';
-import { Hub } from '../lib/hub.ts';
 import { Narrow } from '../lib/narrow.ts';
 import { apps } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
-let browser: Browser;
-let hub: Hub;
-beforeAll(async () => {
-  [browser, hub] = await Promise.all([launch(), Hub.start()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await hub?.dispose();
-});
-const test = withDashboard(() => ({ browser, hub }));
+const { test, on } = withDashboard();
 
 test('S41 S43: the versions of PM2 and Node stand on each server, and what is old is marked with the way to renew it', async ({
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   for (const agent of [ours, ...pm2Agents.slice(0, 1)]) {
     const pm = manager(agent.program);
     await pm.ok('start', path.join(apps, 'prints.js'));
@@ -50,7 +39,7 @@ test('S54: two servers of one name are marked, with where they are and what to d
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   for (const name of ['left', 'right']) {
     const pm = manager(ours.program);
     await sleepers(pm, name);
@@ -72,9 +61,9 @@ test('S58 S59 S61: "Reverse connection not established", with its hints; buttons
   manager,
   dashboard,
 }) => {
-  const narrow = await Narrow.before(hub.facts.url);
+  const narrow = await Narrow.before(on.hub.facts.url);
   try {
-    const bucket = await Bucket.make(hub);
+    const bucket = await Bucket.make(on.hub);
     const pm = manager(ours.program);
     await pm.ok('start', path.join(apps, 'prints.js'), '--name', 'web');
     await pm.ok('link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', narrow.url);
@@ -108,10 +97,10 @@ test('S62: a host that wants no commands is shown as such, not as a fault', asyn
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(ours.program);
   await sleepers(pm, 'app');
-  const words = ['link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', hub.facts.url];
+  const words = ['link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', on.hub.facts.url];
   await pm.with(pm.program, words, { env: { PM2_REVERSE_INTERACT: 'false' } });
   await dashboard.page.reload();
   await dashboard.page.goto(bucket.page());
@@ -124,9 +113,9 @@ test('F3: the check-list of a server says what is wrong with its link and how to
   manager,
   dashboard,
 }) => {
-  const narrow = await Narrow.before(hub.facts.url);
+  const narrow = await Narrow.before(on.hub.facts.url);
   try {
-    const bucket = await Bucket.make(hub, { max_processes: 1 });
+    const bucket = await Bucket.make(on.hub, { max_processes: 1 });
     const [pm, twin] = [manager(ours.program), manager(ours.program)];
     await sleepers(pm, 'one', 'two');
     await pm.ok('link', bucket.secretKey, bucket.publicKey, 'box', '--info-node', narrow.url);
@@ -166,7 +155,7 @@ test('S42: a server that was refused for its Node is named with the reason, thou
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   const pm = manager(ours.program);
   const env = { PATH: `${oldNode(pm, 'v0.10.48')}:${process.env.PATH}` };
   await pm.with(pm.program, ['start', path.join(apps, 'prints.js'), '--name', 'web'], { env });
@@ -184,7 +173,7 @@ test('S45: controls that the agent of a server does not take are disabled, and s
   manager,
   dashboard,
 }) => {
-  const bucket = await Bucket.make(hub);
+  const bucket = await Bucket.make(on.hub);
   for (const agent of [ours, ...pm2Agents.slice(0, 1)]) {
     const pm = manager(agent.program);
     await pm.ok('start', path.join(apps, 'prints.js'), '--name', `app-of-${agent.short}`);
