@@ -250,6 +250,24 @@ describe('looks', () => {
       await other.shot(name);
       const wide = await other.page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
       expect(wide, `${name} scrolls sideways`).toBe(false);
+      // A fact of a server is there in full, or not at all.
+      const cut = await other.page.locator('.srv .facts > span').evaluateAll((facts) =>
+        facts
+          .filter((fact) => {
+            const [one, line] = [fact.getBoundingClientRect(), fact.parentElement?.getBoundingClientRect()];
+            return line && one.top < line.bottom && one.right > line.right + 1;
+          })
+          .map((fact) => fact.textContent),
+      );
+      expect(cut, name).toEqual([]);
+      for (const tab of ['servers', 'plan', 'members']) {
+        await other.page.goto(`${hub.facts.url}/#/bucket/${hub.facts.bucket}/settings/${tab}`);
+        const box = other.page.locator('.settings .box');
+        await box.waitFor();
+        const beyond = await box.evaluate((table) => table.scrollWidth - table.clientWidth);
+        expect(beyond, `${name}: ${tab} is cut`).toBeLessThanOrEqual(0);
+        await other.shot(`${name}-${tab}`);
+      }
       expect(other.problems).toEqual([]);
       await other.close();
     }

@@ -31,6 +31,9 @@ test('S1: help opens from every page, is searched by its full text, and needs no
   await dialog.waitFor();
   expect(await page.locator('[data-topic]').count()).toBeGreaterThan(12);
   const search = page.getByLabel('Search the help');
+  // What is typed is searched for.
+  await page.keyboard.type('socks');
+  await until('it is in the field', async () => (await search.inputValue()) === 'socks');
   for (const [words, topic] of [
     ['red dot', 'monitor'],
     ['43554', 'reverse'],

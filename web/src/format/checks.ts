@@ -2,7 +2,7 @@
 import type { Server } from '../link/protocol';
 import { lacks } from './needs';
 import { ago, spanWords, stamp } from './time';
-import { versionNote } from './versions';
+import { bare, versionNote } from './versions';
 
 export interface Check {
   readonly area: string;
@@ -115,7 +115,7 @@ function versions(s: Server): Check {
   const area = 'Versions';
   const text = [
     s.agent === 'pm2' ? `PM2 ${s.versions.pm2}` : `Pilothouse ${s.versions.agent}`,
-    s.versions.node ? `Node.js ${s.versions.node.replace(/^v/, '')}` : '',
+    s.versions.node ? `Node.js ${bare(s.versions.node)}` : '',
   ]
     .filter(Boolean)
     .join(', ');
@@ -158,7 +158,8 @@ function sends(s: Server): Check {
   return {
     area,
     state: 'good',
-    text: `${list}, signed by its key ${key}, unchanged since ${stamp(since)}.`,
-    mend: 'To read it there: pilothouse link inspect --fields',
+    text: `${list}, unchanged since ${stamp(since)}. Signed by its key ${key}.`,
+    mend: 'The server prints list and key:',
+    run: 'pilothouse link inspect --fields',
   };
 }

@@ -14,6 +14,9 @@ function parts(version: string): readonly [major: number, minor: number] | null 
   return m ? [Number(m[1]), Number(m[2] ?? 0)] : null;
 }
 
+/** A version without the letter that Node puts before its own. */
+export const bare = (version: string): string => version.replace(/^v/, '');
+
 /** Whether a version is below another; what is no version is not. */
 export function older(version: string, than: string): boolean {
   const read = (v: string) => /^v?(\d+)\.(\d+)\.(\d+)/.exec(v.trim())?.slice(1).map(Number);

@@ -75,7 +75,9 @@ function Feedback({ onBack }: { readonly onBack: () => void }) {
         ) : null}
       </div>
       {about && about.support === '' ? (
-        <p class="sub">The operator of this hub has not said where reports go (`--support-url`).</p>
+        <p class="sub">
+          The operator of this hub has not said where reports go (<code>--support-url</code>).
+        </p>
       ) : null}
     </section>
   );
@@ -98,7 +100,7 @@ export function Help() {
         <Feedback onBack={() => setFeedback(false)} />
       ) : (
         <>
-          <Search value={filter} label="Search the help" onInput={setFilter} />
+          <Search value={filter} label="Search the help" onInput={setFilter} first />
           {needle === '' ? (
             <section>
               <h3>Keys</h3>

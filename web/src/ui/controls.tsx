@@ -106,11 +106,13 @@ async function writeClipboard(text: string): Promise<boolean> {
 interface SearchProps {
   readonly value: string;
   readonly label: string;
+  /** The first thing of its dialog that is typed into. */
+  readonly first?: boolean;
   readonly onInput: (value: string) => void;
 }
 
 /** The filter of a page; `/` brings the focus here. */
-export function Search({ value, label, onInput }: SearchProps) {
+export function Search({ value, label, first, onInput }: SearchProps) {
   return (
     <div class="search">
       <Icon name="search" />
@@ -118,6 +120,7 @@ export function Search({ value, label, onInput }: SearchProps) {
         class="input"
         type="text"
         data-filter="yes"
+        data-autofocus={first ? 'yes' : undefined}
         value={value}
         placeholder={label}
         aria-label={label}

@@ -64,7 +64,7 @@ it('tells by which key a host signed what it says that it sends', () => {
   const manifest = { digest: 'abc', key: 'SHA256:xyz', known: true, since: NOW };
   expect(sends({ manifest })).toMatchObject({
     state: 'good',
-    text: expect.stringContaining('signed by its key SHA256:xyz'),
+    text: expect.stringContaining('Signed by its key SHA256:xyz'),
   });
   expect(sends({ manifest: { ...manifest, known: false } })?.text).toContain('another release');
   for (const nothing of [undefined, null, {}, 'x']) expect(sends({ manifest: nothing })?.state).toBe('idle');

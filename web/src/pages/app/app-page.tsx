@@ -216,7 +216,7 @@ function Places({ places, chosen }: { readonly places: readonly Place[]; readonl
           <tr>
             <th scope="col">Server</th>
             <th scope="col">State</th>
-            <th scope="col" class="num" title="Mean of the instances">
+            <th scope="col" class="num roomy" title="Mean of the instances">
               CPU
             </th>
             <th scope="col" class="num" title="Mean of the instances">
@@ -260,7 +260,7 @@ function Places({ places, chosen }: { readonly places: readonly Place[]; readonl
                 <td>
                   <Status status={status.status} text={status.text} past={!server.online} />
                 </td>
-                <td class="num">
+                <td class="num roomy">
                   <Value text={percent(app.cpu)} measure="cpu" value={app.cpu} />
                 </td>
                 <td class="num">

@@ -3,7 +3,7 @@ import { away, back, badge } from '../../format/absence';
 import { checksOf, ill } from '../../format/checks';
 import { ago, span, stamp } from '../../format/time';
 import { bytes, count, millis, percent } from '../../format/units';
-import { versionNote } from '../../format/versions';
+import { bare, versionNote } from '../../format/versions';
 import type { Server } from '../../link/protocol';
 import { to } from '../../router';
 import { type App, statusOf } from '../../store/apps';
@@ -73,7 +73,7 @@ export function ServerCells({ server, twins, onCheck, onDelete }: ServerCellsPro
             )}
           </span>
         ) : null}
-        {server.versions.node ? <span title="Node.js on the host">node {server.versions.node}</span> : null}
+        {server.versions.node ? <span title="Node.js on the host">node {bare(server.versions.node)}</span> : null}
         {server.versions.pm2 ? (
           <span
             title={server.agent === 'pm2' ? 'An unmodified PM2 agent' : `Pilothouse agent ${server.versions.agent}`}

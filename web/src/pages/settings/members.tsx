@@ -3,6 +3,7 @@ import { useCallback, useEffect, useState } from 'preact/hooks';
 import * as api from '../../link/api';
 import { bucketId } from '../../store/buckets';
 import { Failure, Skeleton } from '../../ui/controls';
+import { Listing } from './listing';
 
 interface Member {
   readonly username: string;
@@ -33,27 +34,18 @@ export function Members() {
   if (problem !== '') return <Failure message={problem} onRetry={load} />;
   if (!members) return <Skeleton rows={3} label="Loading the members" />;
   return (
-    <div class="panel box">
-      <table class="grid">
-        <thead>
-          <tr>
-            <th scope="col">User name</th>
-            <th scope="col">E-mail</th>
-            <th scope="col">Role</th>
+    <Listing columns={[{ head: 'User name' }, { head: 'E-mail' }, { head: 'Role' }]}>
+      <tbody>
+        {members.map((m) => (
+          <tr key={m.email || m.username}>
+            <td>
+              <b>{m.username}</b>
+            </td>
+            <td class="sub">{m.email}</td>
+            <td>{m.role}</td>
           </tr>
-        </thead>
-        <tbody>
-          {members.map((m) => (
-            <tr key={m.email || m.username}>
-              <td>
-                <b>{m.username}</b>
-              </td>
-              <td class="sub">{m.email}</td>
-              <td>{m.role}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+        ))}
+      </tbody>
+    </Listing>
   );
 }

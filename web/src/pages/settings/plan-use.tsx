@@ -1,41 +1,38 @@
 /** The use of the plan, server by server and app by app: what counts, what is watched, what is over the plan, what is free. */
-import { useCallback, useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { stamp } from '../../format/time';
 import { count } from '../../format/units';
-import * as api from '../../link/api';
 import { bucketId } from '../../store/buckets';
-import { fleet } from '../../store/live';
 import { Failure, Search, Skeleton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
+import { type Column, Listing, useTold } from './listing';
 import { appRows, type PlanTable, readPlanTable, WORD } from './plan-table';
 
-const RELOAD_MS = 5_000;
+const COLUMNS: readonly Column[] = [
+  { head: 'App' },
+  { head: 'Server', kind: 'roomy' },
+  { head: 'Count', kind: 'num' },
+  { head: 'Monitored', kind: 'num' },
+  { head: 'Over plan', kind: 'num' },
+  { head: 'Free', kind: 'num wide' },
+  { head: 'First seen', kind: 'wide' },
+];
 
 export function PlanUse() {
-  const id = bucketId.value;
-  const [table, setTable] = useState<PlanTable | null>(null);
-  const [problem, setProblem] = useState('');
   const [filter, setFilter] = useState('');
   const [overOnly, setOverOnly] = useState(false);
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
-  const load = useCallback(async () => {
-    try {
-      setTable(readPlanTable(await api.get(`api/bucket/${id}/plan`)));
-      setProblem('');
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : 'The use of the plan could not be read.');
-    }
-  }, [id]);
   // What comes, goes, or changes sides is worth a new look.
-  const shape = [...(fleet.value?.servers.values() ?? [])]
-    .map((s) => `${s.id}${s.state}${[...s.processes.values()].map((p) => `${p.key}${p.over_plan}`)}`)
-    .join();
-  useEffect(() => void load(), [load, shape]);
-  useEffect(() => {
-    const timer = setInterval(() => void load(), RELOAD_MS);
-    return () => clearInterval(timer);
-  }, [load]);
-  if (problem !== '' && !table) return <Failure message={problem} onRetry={load} />;
+  const {
+    value: table,
+    problem,
+    reload,
+  } = useTold(
+    `api/bucket/${bucketId.value}/plan`,
+    readPlanTable,
+    (s) => `${s.state}${[...s.processes.values()].map((p) => `${p.key}${p.over_plan}`)}`,
+  );
+  if (problem !== '' && !table) return <Failure message={problem} onRetry={reload} />;
   if (!table) return <Skeleton rows={5} label="Loading the use of the plan" />;
 
   const rows = appRows(table, filter, overOnly);
@@ -54,79 +51,54 @@ export function PlanUse() {
           <span>Over the plan only</span>
         </label>
       </div>
-      <div class="panel box">
-        <table class="grid" data-test="plan-use">
-          <thead>
-            <tr>
-              <th scope="col">App</th>
-              <th scope="col">Server</th>
-              <th scope="col" class="num">
-                Count
-              </th>
-              <th scope="col" class="num">
-                Monitored
-              </th>
-              <th scope="col" class="num">
-                Over plan
-              </th>
-              <th scope="col" class="num wide">
-                Free
-              </th>
-              <th scope="col" class="wide">
-                First seen
-              </th>
+      <Listing
+        name="plan-use"
+        columns={COLUMNS}
+        empty={
+          rows.length > 0
+            ? ''
+            : table.servers.length === 0
+              ? 'No server is linked, so nothing counts.'
+              : 'Nothing matches.'
+        }
+      >
+        {rows.map((row) => (
+          <tbody key={row.key}>
+            <tr data-app={row.name} data-on={row.server}>
+              <td>
+                <button type="button" class="rowtog" aria-expanded={open.has(row.key)} onClick={() => toggle(row.key)}>
+                  <Icon name={open.has(row.key) ? 'down' : 'right'} />
+                  <b>{row.name}</b>
+                  {row.entries.length > 1 ? <span class="times">×{row.entries.length}</span> : null}
+                  {row.module ? <span class="badge">module</span> : null}
+                </button>
+                <div class="muted narrow">{row.server}</div>
+              </td>
+              <td class="roomy">{row.server}</td>
+              <td class="num">{count(row.counted)}</td>
+              <td class="num">{count(row.monitored)}</td>
+              <td class={row.over > 0 ? 'num bad' : 'num'}>{count(row.over)}</td>
+              <td class="num wide">{count(row.free)}</td>
+              <td class="wide sub">{row.since > 0 ? stamp(row.since) : '–'}</td>
             </tr>
-          </thead>
-          {rows.map((row) => (
-            <tbody key={row.key}>
-              <tr data-app={row.name} data-on={row.server}>
-                <td>
-                  <button
-                    type="button"
-                    class="rowtog"
-                    aria-expanded={open.has(row.key)}
-                    onClick={() => toggle(row.key)}
-                  >
-                    <Icon name={open.has(row.key) ? 'down' : 'right'} />
-                    <b>{row.name}</b>
-                    {row.entries.length > 1 ? <span class="times">×{row.entries.length}</span> : null}
-                    {row.module ? <span class="badge">module</span> : null}
-                  </button>
-                </td>
-                <td>{row.server}</td>
-                <td class="num">{count(row.counted)}</td>
-                <td class="num">{count(row.monitored)}</td>
-                <td class={row.over > 0 ? 'num bad' : 'num'}>{count(row.over)}</td>
-                <td class="num wide">{count(row.free)}</td>
-                <td class="wide sub">{row.since > 0 ? stamp(row.since) : '–'}</td>
-              </tr>
-              {open.has(row.key)
-                ? row.entries.map((e) => (
-                    <tr key={e.key} class="one" data-entry={e.key}>
-                      <td>
-                        <span class="pmid">{e.pmId}</span> <span class="sub">{e.status}</span>
-                      </td>
-                      <td colSpan={4}>
-                        <span class={e.plan === 'over' ? 'bad' : 'sub'}>{WORD[e.plan]}</span>
-                      </td>
-                      <td class="wide" />
-                      <td class="wide sub">{e.since > 0 ? stamp(e.since) : '–'}</td>
-                    </tr>
-                  ))
-                : null}
-            </tbody>
-          ))}
-          {rows.length === 0 ? (
-            <tbody>
-              <tr>
-                <td colSpan={7} class="muted">
-                  {table.servers.length === 0 ? 'No server is linked, so nothing counts.' : 'Nothing matches.'}
-                </td>
-              </tr>
-            </tbody>
-          ) : null}
-        </table>
-      </div>
+            {open.has(row.key)
+              ? row.entries.map((e) => (
+                  <tr key={e.key} class="one" data-entry={e.key}>
+                    <td>
+                      <span class="pmid">{e.pmId}</span> <span class="sub">{e.status}</span>
+                    </td>
+                    <td class="roomy" />
+                    <td colSpan={3}>
+                      <span class={e.plan === 'over' ? 'bad' : 'sub'}>{WORD[e.plan]}</span>
+                    </td>
+                    <td class="wide" />
+                    <td class="wide sub">{e.since > 0 ? stamp(e.since) : '–'}</td>
+                  </tr>
+                ))
+              : null}
+          </tbody>
+        ))}
+      </Listing>
       <p class="muted">
         Stopped processes count, deleted ones do not. Modules count, but for {table.freeModules.join(' and ')}. Beyond
         the plan the youngest are listed, not monitored. What was excluded with <code>pilothouse unmonitor</code> never
@@ -144,7 +116,8 @@ function Meter({ table: t }: { readonly table: PlanTable }) {
       <div>
         <span class="lbl">Processes</span>
         <b data-test="plan-total" class={over ? 'bad' : ''}>
-          {count(t.used)} of {t.limit === null ? 'any number' : count(t.limit)}
+          {count(t.used)}
+          {t.limit === null ? '' : ` of ${count(t.limit)}`}
         </b>
       </div>
       <div>

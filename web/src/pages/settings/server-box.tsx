@@ -1,18 +1,17 @@
 /** The server box: every server ever linked, whether it is there or not, and how to forget it. */
-import { useCallback, useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { badge } from '../../format/absence';
 import { ago, stamp } from '../../format/time';
 import { count } from '../../format/units';
-import * as api from '../../link/api';
+import { bare } from '../../format/versions';
 import { readServer } from '../../link/protocol';
 import { bucket, bucketId, may } from '../../store/buckets';
-import { fleet, now } from '../../store/live';
+import { now } from '../../store/live';
 import { Button, Failure, IconButton, Note, Search, Skeleton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
 import { connectOpen } from '../connect';
 import { DeleteServers } from './delete-servers';
-
-const RELOAD_MS = 5_000;
+import { type Column, Listing, useTold } from './listing';
 
 interface Known {
   readonly id: string;
@@ -49,7 +48,7 @@ function readKnown(v: unknown): Known | null {
     state: hidden ? 'hidden' : badge(s.state, s.absence),
     lastSeen: s.last_seen,
     pm2: s.versions.pm2,
-    node: s.versions.node,
+    node: bare(s.versions.node),
     agent: s.agent === 'pm2' ? 'pm2 agent' : 'pilothouse',
     processes: counted,
     ips: [...new Set([s.public_ip, s.internal_ip])].filter(Boolean).join(', '),
@@ -71,6 +70,12 @@ export function readWaiting(answer: unknown): readonly TurnedBack[] {
     const [name, host] = [String(w?.name ?? ''), String(w?.hostname ?? '')];
     return { who: host === '' || host === name ? name : `${name} (${host})`, why: String(w?.why ?? '') };
   });
+}
+
+/** Every server ever linked, and who would be. */
+function readBox(answer: unknown): { readonly known: readonly Known[]; readonly waiting: readonly TurnedBack[] } {
+  const list = Array.isArray(answer) ? answer : ((answer as { servers?: unknown[] } | null)?.servers ?? []);
+  return { known: list.map(readKnown).filter((k): k is Known => k !== null), waiting: readWaiting(answer) };
 }
 
 function Notices({ waiting }: { readonly waiting: readonly TurnedBack[] }) {
@@ -96,38 +101,19 @@ function Notices({ waiting }: { readonly waiting: readonly TurnedBack[] }) {
 }
 
 export function ServerBox() {
-  const id = bucketId.value;
-  const [known, setKnown] = useState<readonly Known[] | null>(null);
-  const [waiting, setWaiting] = useState<readonly TurnedBack[]>([]);
-  const [problem, setProblem] = useState('');
   const [filter, setFilter] = useState('');
   const [offlineOnly, setOfflineOnly] = useState(false);
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
   const [doomed, setDoomed] = useState<readonly Known[] | null>(null);
-
-  const load = useCallback(async () => {
-    setProblem('');
-    try {
-      const answer = await api.get(`api/bucket/${id}/servers`);
-      const list = Array.isArray(answer) ? answer : ((answer as { servers?: unknown[] } | null)?.servers ?? []);
-      setWaiting(readWaiting(answer));
-      setKnown(list.map(readKnown).filter((k): k is Known => k !== null));
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : 'The list could not be read.');
-    }
-  }, [id]);
-
   // A server that comes, goes or changes its state is worth a new look.
-  const shape = [...(fleet.value?.servers.values() ?? [])].map((s) => `${s.id}${s.state}${s.absence?.reason}`).join();
-  useEffect(() => void load(), [load, shape]);
-  // Who waits for a place is in nobody's live state.
-  useEffect(() => {
-    const timer = setInterval(() => void load(), RELOAD_MS);
-    return () => clearInterval(timer);
-  }, [load]);
-
-  if (problem !== '' && !known) return <Failure message={problem} onRetry={load} />;
-  if (!known) return <Skeleton rows={5} label="Loading the servers" />;
+  const { value, problem, reload } = useTold(
+    `api/bucket/${bucketId.value}/servers`,
+    readBox,
+    (s) => `${s.state}${s.absence?.reason}`,
+  );
+  if (problem !== '' && !value) return <Failure message={problem} onRetry={reload} />;
+  if (!value) return <Skeleton rows={5} label="Loading the servers" />;
+  const { known, waiting } = value;
 
   const mayDelete = may('admin');
   const needle = filter.trim().toLowerCase();
@@ -158,6 +144,26 @@ export function ServerBox() {
     );
   }
 
+  const tick = (
+    <input
+      type="checkbox"
+      aria-label="All in the list"
+      checked={list.length > 0 && chosen.length === list.length}
+      onChange={(e) => setPicked(e.currentTarget.checked ? new Set(list.map((k) => k.id)) : new Set())}
+    />
+  );
+  const columns: readonly Column[] = [
+    ...(mayDelete ? [{ head: tick, kind: 'tick' }] : []),
+    { head: 'Name' },
+    { head: 'State' },
+    { head: 'Last seen', kind: 'roomy' },
+    { head: 'PM2', kind: 'wide' },
+    { head: 'Node', kind: 'wide' },
+    { head: 'Processes', kind: 'num' },
+    { head: 'Addresses', kind: 'wide' },
+    { head: <span class="sr">Delete</span> },
+  ];
+
   return (
     <section aria-label="Every server ever linked">
       <Notices waiting={waiting} />
@@ -177,94 +183,56 @@ export function ServerBox() {
           </Button>
         ) : null}
       </div>
-      <div class="panel box">
-        <table class="grid" data-test="server-box">
-          <thead>
-            <tr>
+      <Listing name="server-box" columns={columns} empty={list.length === 0 ? 'Nothing matches.' : ''}>
+        <tbody>
+          {list.map((k) => (
+            <tr key={k.id} data-server={k.id}>
               {mayDelete ? (
-                <th scope="col" class="tick">
+                <td class="tick">
                   <input
                     type="checkbox"
-                    aria-label="All in the list"
-                    checked={list.length > 0 && chosen.length === list.length}
-                    onChange={(e) => setPicked(e.currentTarget.checked ? new Set(list.map((k) => k.id)) : new Set())}
+                    aria-label={`Select ${k.name}`}
+                    checked={picked.has(k.id)}
+                    onChange={(e) => pick(k.id, e.currentTarget.checked)}
                   />
-                </th>
+                </td>
               ) : null}
-              <th scope="col">Name</th>
-              <th scope="col">State</th>
-              <th scope="col">Last seen</th>
-              <th scope="col" class="wide">
-                PM2
-              </th>
-              <th scope="col" class="wide">
-                Node
-              </th>
-              <th scope="col" class="num">
-                Processes
-              </th>
-              <th scope="col" class="wide">
-                Addresses
-              </th>
-              <th scope="col">
-                <span class="sr">Delete</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {list.map((k) => (
-              <tr key={k.id} data-server={k.id}>
-                {mayDelete ? (
-                  <td class="tick">
-                    <input
-                      type="checkbox"
-                      aria-label={`Select ${k.name}`}
-                      checked={picked.has(k.id)}
-                      onChange={(e) => pick(k.id, e.currentTarget.checked)}
-                    />
-                  </td>
+              <td>
+                <b>{k.name}</b>
+                {k.hostname && k.hostname !== k.name ? <div class="muted">{k.hostname}</div> : null}
+              </td>
+              <td>
+                <span class="row">
+                  <span class={`dot ${k.online ? 'good' : k.state === 'hidden' ? 'idle' : 'failed'}`} />
+                  {k.state}
+                </span>
+                {k.online ? null : <div class="muted narrow">{ago(k.lastSeen, now.value)}</div>}
+              </td>
+              <td class="roomy" title={stamp(k.lastSeen)}>
+                {k.online ? 'now' : ago(k.lastSeen, now.value)}
+              </td>
+              <td class="wide">
+                {k.pm2 || '–'} <span class="muted">{k.agent}</span>
+              </td>
+              <td class="wide">{k.node || '–'}</td>
+              <td class="num">{count(k.processes)}</td>
+              <td class="wide sub">{k.ips || '–'}</td>
+              <td class="num">
+                {mayDelete && k.state !== 'hidden' ? (
+                  <IconButton icon="trash" small label={`Delete server ${k.name}`} onClick={() => setDoomed([k])} />
                 ) : null}
-                <td>
-                  <b>{k.name}</b>
-                  {k.hostname && k.hostname !== k.name ? <div class="muted">{k.hostname}</div> : null}
-                </td>
-                <td>
-                  <span class="row">
-                    <span class={`dot ${k.online ? 'good' : k.state === 'hidden' ? 'idle' : 'failed'}`} />
-                    {k.state}
-                  </span>
-                </td>
-                <td title={stamp(k.lastSeen)}>{k.online ? 'now' : ago(k.lastSeen, now.value)}</td>
-                <td class="wide">
-                  {k.pm2 || '–'} <span class="muted">{k.agent}</span>
-                </td>
-                <td class="wide">{k.node || '–'}</td>
-                <td class="num">{count(k.processes)}</td>
-                <td class="wide sub">{k.ips || '–'}</td>
-                <td class="num">
-                  {mayDelete && k.state !== 'hidden' ? (
-                    <IconButton icon="trash" small label={`Delete server ${k.name}`} onClick={() => setDoomed([k])} />
-                  ) : null}
-                </td>
-              </tr>
-            ))}
-            {list.length === 0 ? (
-              <tr>
-                <td colSpan={9} class="muted">
-                  Nothing matches.
-                </td>
-              </tr>
-            ) : null}
-          </tbody>
-        </table>
-      </div>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </Listing>
       {doomed ? (
         <DeleteServers
           servers={doomed}
           onClose={() => setDoomed(null)}
           onDone={() => {
             setPicked(new Set());
-            void load();
+            void reload();
           }}
         />
       ) : null}
