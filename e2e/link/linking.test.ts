@@ -90,7 +90,14 @@ describe.concurrent.each(everyAgent)('$kind', ({ program, ours: isOurs }) => {
     await bucket.link(one, 'same');
     await bucket.server('same', (server) => server.processes.length === 1);
     await bucket.link(two, 'same');
-    await until('two servers', async () => (await bucket.look()).servers.length === 2, { within: 8_000 });
+    await until(
+      'two servers, each with its process',
+      async () => {
+        const { servers } = await bucket.look();
+        return servers.length === 2 && servers.every(({ processes }) => processes.length === 1);
+      },
+      { within: 8_000 },
+    );
     const pids = new Map<string, Set<string>>();
     let looks = 0;
     const from = Date.now();
