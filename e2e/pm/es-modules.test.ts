@@ -15,6 +15,8 @@ beforeEach(() => {
 });
 afterEach(() => pm.dispose());
 
+// Where the packages have binaries of Node for the machine.
+const here = process.platform === 'linux' && process.arch === 'x64';
 const onlyOurs = test.runIf(underTest === 'ours');
 
 function script(file: string, text: string): string {
@@ -124,6 +126,40 @@ test('without monitoring it ends the process in fork mode, and not in cluster mo
   expect((await pm.app('cluster')).pm2_env).toMatchObject({ status: 'online', restart_time: 0 });
 });
 
+test.runIf(here)(
+  'what Node is to load before the app ends the process, and does not hide what the app cannot load',
+  async () => {
+    // Older ones do not tell which of them has failed.
+    const interpreter = path.join(root, 'e2e/nodes/node_modules/node-24/bin/node');
+    const before = script('before.mjs', '');
+    const idle = script('idle.mjs', "import './is-not-there.mjs';\n");
+    const works = script('works.mjs', 'setInterval(() => {}, 1000);\n');
+    const start = (file: string, name: string, first: string) =>
+      pm.ok(
+        'start',
+        file,
+        '--name',
+        name,
+        '--interpreter',
+        interpreter,
+        '--max-restarts',
+        '2',
+        `--node-args=--import ${first}`,
+      );
+    await start(works, 'blocked', path.join(pm.dir, 'is-not-there.mjs'));
+    expect((await pm.status('blocked', 'errored')).pm2_env.restart_time).toBe(1);
+    await start(works, 'works', before);
+    await start(idle, 'idle', before);
+    await until('the reason is in the log', () =>
+      /ERR_MODULE_NOT_FOUND/.test(pm.file('logs/idle-error.log')),
+    );
+    await longEnough();
+    for (const name of ['works', 'idle']) {
+      expect((await pm.app(name)).pm2_env, name).toMatchObject({ status: 'online', restart_time: 0 });
+    }
+  },
+);
+
 test('the bus hears of it as of any error', async () => {
   const idle = script('idle.mjs', "import './is-not-there.mjs';\n");
   const { message } = await clientProgram(
@@ -138,7 +174,6 @@ return { message: process.name + ': ' + data.message };`,
 });
 
 describe('releases of Node', () => {
-  const here = process.platform === 'linux' && process.arch === 'x64';
   test.runIf(here).each([18, 22, 24, 26])('Node %i', async (release) => {
     const interpreter = path.join(root, `e2e/nodes/node_modules/node-${release}/bin/node`);
     expect(existsSync(interpreter), 'run `npm ci` in e2e/nodes first').toBe(true);

@@ -9,12 +9,30 @@
 /** What the app may replace later. */
 const tellManager = process.send?.bind(process);
 
+const options = `${process.execArgv.join(' ')} ${process.env.NODE_OPTIONS ?? ''}`;
+
+/**
+ * Whether Node has begun with the app's main module. What it is told to load before that may fail with the same signs; where it does not
+ * tell one from the other (before release 22), all of it is left to Node.
+ */
+let begun = true;
+// Held, or Node would forget it.
+const imports = /--(?:import|(?:experimental-)?loader)\b/.test(options)
+  ? require('node:diagnostics_channel').channel('tracing:module.import:start')
+  : undefined;
+if (imports) {
+  begun = false;
+  imports.subscribe(({ parentURL }) => {
+    begun ||= parentURL === undefined;
+  });
+}
+
 /**
  * Whether an exception, of which Node is just about to tell, is the failed load of the app's main module. If so, nobody sees an exception:
  * it comes again as a rejection.
  */
 function becomesRejection(reason, origin) {
-  if (origin !== 'unhandledRejection' || isStrict() || !isEsModule(process.argv[1])) return false;
+  if (origin !== 'unhandledRejection' || !begun || isStrict() || !isEsModule(process.argv[1])) return false;
   // Where nobody hears of rejections they end the process, by import() too.
   if (process.listenerCount('unhandledRejection') === 0) return false;
   try {
@@ -46,7 +64,6 @@ function firstLine(reason) {
 
 /** Asked for by the app's `node_args`, or by the environment. */
 function isStrict() {
-  const options = `${process.execArgv.join(' ')} ${process.env.NODE_OPTIONS ?? ''}`;
   return /--unhandled[-_]rejections[= ]strict\b/.test(options);
 }
 
