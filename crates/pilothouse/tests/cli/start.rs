@@ -112,7 +112,7 @@ fn configuration_files_in_all_forms() {
     let said = place.run(&["start", "apps.json"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(
-        said.err
+        said.out
             .contains("[PM2][WARN] Applications one, two not running, starting...\n"),
         "{said:?}"
     );
