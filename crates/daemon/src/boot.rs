@@ -33,7 +33,7 @@ use crate::ledger::Ledger;
 use crate::limits::Cgroups;
 use crate::owner::Daemon;
 use crate::preload::Preload;
-use crate::pump::{LogPump, PumpNews};
+use crate::pump::{LogPump, PASSAGE, PumpNews};
 use crate::record;
 use crate::rotation::LogRules;
 use crate::rpc::{self, Door};
@@ -135,7 +135,8 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
     let disk = Disk::start(&home.log_file).map_err(step("starting the disk thread"))?;
     // What the keeper handed on may be a file that was put aside since.
     disk.reopen_log();
-    let (log_pump, pump) = LogPump::start(home.log_times.clone())?;
+    let passage = handed.stored.remove(PASSAGE);
+    let (log_pump, pump) = LogPump::start(home.log_times.clone(), passage, &mut keeper)?;
     let journal = Journal::new(disk.clone(), settings.log_date.clone());
     let now = clock::now();
     let ledger = Ledger::new(&home.ledger_dir);
@@ -333,6 +334,7 @@ impl Daemon {
             };
             self.follow_entry(id, since_ms);
         }
+        self.pump.all_attached();
         self.carry_on_cluster(sockets);
         for id in taken_back {
             self.keep(id);

@@ -47,6 +47,9 @@ impl Daemon {
                 troubles.push(format!("handing over {name}: {error}"));
             }
         }
+        if let Err(error) = self.pump.hand_over(&mut self.keeper) {
+            troubles.push(format!("handing over what is on its way to a log: {error}"));
+        }
         troubles.extend(self.hand_over_cluster());
         for id in self.apps.keys().copied().collect::<Vec<_>>() {
             self.keep(id);

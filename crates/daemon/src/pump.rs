@@ -1,11 +1,12 @@
 //! The log pump's thread, seen from the owner loop.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use logs::{Attach, Event, Format, Pump, Rotation, Side, Stamp, StreamId, Times};
+use logs::{Attach, Event, Format, Passage, Pump, Rotation, Side, Stamp, StreamId, Times};
 use pm2::dates::Pattern;
 use pm2::env::{LogFormat, Pm2Env};
 use supervisor::{Incarnation, ProcId};
@@ -13,16 +14,22 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::clock;
 use crate::journal::Level;
+use crate::keeper_link::KeeperLink;
 use crate::lines::Line;
 use crate::owner::{Daemon, process_ref};
 
 /// Bytes of text on the way from the pump to the loop.
 const MAX_TEXT: usize = 8 * 1024 * 1024;
 
+/// What the keeper stores the pump's passage under.
+pub(crate) const PASSAGE: &str = "logs/passage";
+
 /// The way to the pump.
 #[derive(Debug)]
 pub(crate) struct LogPump {
     pump: Pump,
+    /// Copies of the passage, for a new keeper. None: there is no passage.
+    passage: Vec<OwnedFd>,
     listening: bool,
 }
 
@@ -34,11 +41,18 @@ pub(crate) struct PumpNews {
 }
 
 impl LogPump {
-    pub(crate) fn start(times: PathBuf) -> Result<(Self, PumpNews), logs::Error> {
+    /// Starts the pump. `stored` is the passage that a former daemon left with the keeper.
+    pub(crate) fn start(
+        times: PathBuf,
+        stored: Option<Vec<OwnedFd>>,
+        keeper: &mut KeeperLink,
+    ) -> Result<(Self, PumpNews), logs::Error> {
+        // Without one floods are slower, and that is all.
+        let (passage, copies) = passage(stored, keeper).map_or((None, Vec::new()), |(p, c)| (Some(p), c));
         let (sender, events) = unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
         let budget = Arc::clone(&queued);
-        let pump = Pump::start(Some(Times::new(times)), move |event| {
+        let pump = Pump::start(Some(Times::new(times)), passage, move |event| {
             if let Event::Chunk(chunk) = &event {
                 let len = chunk.text.len();
                 if budget.load(Ordering::Relaxed) + len > MAX_TEXT {
@@ -51,10 +65,25 @@ impl LogPump {
         Ok((
             Self {
                 pump,
+                passage: copies,
                 listening: false,
             },
             PumpNews { events, queued },
         ))
+    }
+
+    /// Give the passage to a new keeper.
+    pub(crate) fn hand_over(&self, keeper: &mut KeeperLink) -> io::Result<()> {
+        if self.passage.is_empty() {
+            return Ok(());
+        }
+        let copies: io::Result<_> = self.passage.iter().map(os::fd::duplicate).collect();
+        keeper.put(PASSAGE, copies?)
+    }
+
+    /// The output of all lives that were taken over is being carried.
+    pub(crate) fn all_attached(&self) {
+        self.pump.all_attached();
     }
 
     /// Carry the output of a life to the files of its entry.
@@ -134,6 +163,18 @@ impl PumpNews {
         }
         Some(event)
     }
+}
+
+/// The passage that was stored, or a new one that the keeper has before anything is in it; and copies of it.
+fn passage(stored: Option<Vec<OwnedFd>>, keeper: &mut KeeperLink) -> io::Result<(Passage, Vec<OwnedFd>)> {
+    if let Some(Ok(passage)) = stored.map(Passage::restore) {
+        let copies = passage.copies()?;
+        return Ok((passage, copies));
+    }
+    let passage = Passage::create()?;
+    keeper.put_through(PASSAGE, passage.copies()?)?;
+    let copies = passage.copies()?;
+    Ok((passage, copies))
 }
 
 fn iso_stamp() -> Stamp {

@@ -5,8 +5,8 @@
 //!
 //! # What a death of the daemon does
 //!
-//! The keeper holds duplicates of the pipes, so a successor attaches them again and goes on. Raw text: each byte is either still in the
-//! pipe or already in the file, exactly once. Formatted text, and the second of two files for one stream: bytes are written first and
+//! The keeper holds duplicates of the pipes and of the [`Passage`], so a successor attaches them again and goes on. Raw text: each byte
+//! is either still in a pipe or already in the file, exactly once. Formatted text, and the second of two files for one stream: bytes are written first and
 //! taken from the pipe afterwards, so a death between the two repeats a block and never loses one.
 //!
 //! # What this crate never does
@@ -19,6 +19,7 @@ pub mod crashes;
 mod format;
 pub mod history;
 mod pace;
+mod passage;
 mod pump;
 mod rotation;
 mod sink;
@@ -28,6 +29,7 @@ mod times;
 mod wide;
 
 pub use format::{Format, Stamp};
+pub use passage::Passage;
 pub use pump::{Error, Pump};
 pub use rotation::{Complain, Housekeeper, MIN_SIZE, Rotation, family, put_aside, rotated_at};
 pub use stream::{Attach, Chunk, Event, Side, StreamId};

@@ -14,9 +14,10 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd};
 
 use crate::pace::{Left, Next};
+use crate::passage::Passage;
 use crate::rotation::{Complain, Housekeeper, Rotation};
 use crate::sink::Sinks;
-use crate::stream::{Attach, Event, FULL_STEP, Now, Step, Stream, StreamId, Tools};
+use crate::stream::{Attach, Event, Now, Step, Stream, StreamId, Tools};
 use crate::times::Times;
 use crate::wide::{WIDE, WidePipes};
 
@@ -40,6 +41,7 @@ pub struct Pump {
 enum Command {
     Attach(Attach),
     Detach(StreamId),
+    AllAttached,
     Listen(bool),
     Reopen,
     SetRotation(StreamId, Option<Rotation>),
@@ -50,18 +52,19 @@ enum Command {
 impl Pump {
     /// Starts the thread. It calls `tell` with each event; `false` says that the event could not be taken, and for a
     /// [`Chunk`](crate::Chunk) this is counted in the next one. `tell` must not block. `times` is where it is noted when what was
-    /// written.
+    /// written. `passage` makes floods faster; what it holds is written when its stream is attached.
     ///
     /// # Errors
     /// When the system gives no thread, pipe or epoll instance.
     pub fn start(
         times: Option<Times>,
+        passage: Option<Passage>,
         tell: impl FnMut(Event) -> bool + Send + 'static,
     ) -> Result<Self, Error> {
         let at = |step| move |source: io::Error| Error { step, source };
         let wake = Arc::new(Wake::new().map_err(at("eventfd"))?);
         let (commands, inbox) = channel();
-        let worker = Worker::new(inbox, Arc::clone(&wake), times, Box::new(tell))
+        let worker = Worker::new(inbox, Arc::clone(&wake), times, passage, Box::new(tell))
             .map_err(at("opening pipes and epoll"))?;
         let thread = std::thread::Builder::new()
             .name("logs".into())
@@ -83,6 +86,11 @@ impl Pump {
     /// Lets go of a stream; what is in its pipe stays there.
     pub fn detach(&self, id: StreamId) {
         self.send(Command::Detach(id));
+    }
+
+    /// All streams that a former pump carried are attached: what else is in the passage is nobody's any more.
+    pub fn all_attached(&self) {
+        self.send(Command::AllAttached);
     }
 
     /// Somebody, or nobody, wants to be told the text.
@@ -185,6 +193,7 @@ impl Worker {
         inbox: Receiver<Command>,
         wake: Arc<Wake>,
         times: Option<Times>,
+        passage: Option<Passage>,
         tell: Box<dyn FnMut(Event) -> bool + Send>,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -220,6 +229,7 @@ impl Worker {
                 scratch_in,
                 scratch_out,
                 null,
+                passage,
                 buffer: Vec::new(),
                 formatted: Vec::new(),
             },
@@ -298,6 +308,13 @@ impl Worker {
         match command {
             Command::Attach(attach) => self.attach(attach),
             Command::Detach(id) => self.detach(id),
+            Command::AllAttached => {
+                if let Some(passage) = &mut self.tools.passage
+                    && passage.owner().is_some_and(|id| !self.streams.contains_key(&id))
+                {
+                    let _ = passage.give(&self.tools.null);
+                }
+            }
             Command::Listen(somebody) => self.listening = somebody,
             Command::SetRotation(id, rotation) => {
                 if let Some(stream) = self.streams.get_mut(&id) {
@@ -390,12 +407,12 @@ impl Worker {
                 &mut self.tools,
                 &mut *self.tell,
             ) {
-                Step::Moved(n) => {
-                    bytes += n as u64;
+                Step::Moved(piece) => {
+                    bytes += piece.bytes as u64;
                     if bytes >= TURN_BYTES {
                         break;
                     }
-                    if n < FULL_STEP && stream.pace.is_busy() {
+                    if piece.short && stream.pace.is_busy() {
                         left = Left::Little;
                         break;
                     }

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::clock::wall_ms;
 use crate::format::Format;
 use crate::pace::Pace;
+use crate::passage::{self, Passage};
 use crate::rotation::Rotation;
 use crate::sink::{Room, Sinks, splice, write_all};
 
@@ -119,23 +120,50 @@ const RETRY_SOON: Duration = Duration::from_millis(5);
 const TEXT_STEP: usize = 64 * 1024;
 /// At most this much is moved in one step when it does not. Moving locks the pipe: the app writes on between two steps.
 const MOVE_STEP: usize = 64 * 1024;
-/// A step of less has come to the end of what was there when it began.
-pub(crate) const FULL_STEP: usize = 32 * 1024;
+/// Less than this is little.
+const FULL_STEP: usize = 32 * 1024;
 
 /// Pipes of the pump's own that all its streams share.
 pub(crate) struct Tools {
     pub(crate) scratch_in: OwnedFd,
     pub(crate) scratch_out: OwnedFd,
     pub(crate) null: File,
+    pub(crate) passage: Option<Passage>,
     pub(crate) buffer: Vec<u8>,
     pub(crate) formatted: Vec<u8>,
+}
+
+impl Tools {
+    /// Is something of this stream on its way from its pipe to its file?
+    fn holds(&self, id: StreamId) -> bool {
+        let passage = self.passage.as_ref();
+        passage.is_some_and(|passage| passage.owner() == Some(id))
+    }
+}
+
+/// What was carried in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) bytes: usize,
+    /// It was all that there was, and little.
+    pub(crate) short: bool,
+}
+
+impl Piece {
+    /// What came when so much was asked for.
+    fn of(bytes: usize, asked: usize) -> Self {
+        Self {
+            bytes,
+            short: bytes < asked && bytes < FULL_STEP,
+        }
+    }
 }
 
 /// What a step came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// So many bytes were carried; there may be more.
-    Moved(usize),
+    /// Something was carried; there may be more.
+    Moved(Piece),
     /// Nothing there now.
     Empty,
     /// A file cannot be written; look again at this time.
@@ -207,31 +235,37 @@ impl Stream {
         tell: &mut dyn FnMut(Event) -> bool,
     ) -> Step {
         let done = if self.attach.disabled || (self.attach.files.is_empty() && !listening) {
-            self.discard(tools, MOVE_STEP).map_err(Trouble::Pipe)
+            let gone = self.discard(tools, MOVE_STEP);
+            gone.map(|n| Piece::of(n, MOVE_STEP)).map_err(Trouble::Pipe)
         } else {
             let splices = self.splices();
             match self.make_ready(now, sinks) {
                 Err(trouble) => Err(trouble),
-                Ok(Room::Bytes(room)) if splices && self.attach.files.len() == 1 && !listening => {
-                    self.forward(now, room, sinks)
+                Ok(_) if tools.holds(self.attach.id) && !self.attach.files.is_empty() => {
+                    self.hand_on(now, sinks, tools)
                 }
-                Ok(room) => match self.look(tools) {
-                    Ok(0) => self.ended().map_err(Trouble::Pipe),
-                    Ok(n) => {
-                        let n = fitting(room, &tools.buffer[..n]);
-                        if splices {
+                Ok(Room::Bytes(room)) if splices && self.attach.files.len() == 1 && !listening => {
+                    self.forward(now, room, sinks, tools)
+                }
+                Ok(room) => match look(&self.attach.pipe, tools) {
+                    Ok(0) => self.ended().map(|n| Piece::of(n, 0)).map_err(Trouble::Pipe),
+                    Ok(there) => {
+                        let n = fitting(room, &tools.buffer[..there]);
+                        let carried = if splices {
                             self.copy(now, n, listening, sinks, tools, tell)
                         } else {
                             self.write(now, n, listening, sinks, tools, tell)
-                        }
+                        };
+                        let asked = if n < there { n } else { TEXT_STEP };
+                        carried.map(|n| Piece::of(n, asked))
                     }
                     Err(error) => Err(Trouble::Pipe(error)),
                 },
             }
         };
         match done {
-            Ok(0) => Step::Ended,
-            Ok(n) => {
+            Ok(Piece { bytes: 0, .. }) => Step::Ended,
+            Ok(piece) => {
                 if std::mem::take(&mut self.failing) {
                     let dropped = std::mem::take(&mut self.dropped);
                     tell(Event::Recovered {
@@ -239,17 +273,17 @@ impl Stream {
                         dropped,
                     });
                 }
-                Step::Moved(n)
+                Step::Moved(piece)
             }
             Err(Trouble::Pipe(error)) if error.kind() == io::ErrorKind::WouldBlock => Step::Empty,
             // The pipe itself is broken: nothing more can come of it.
             Err(Trouble::Pipe(_)) => Step::Ended,
             Err(Trouble::File(_, error)) if self.spliceable && error.raw_os_error() == Some(EINVAL) => {
                 self.spliceable = false;
-                Step::Moved(0)
+                Step::Moved(Piece::of(0, 0))
             }
             // Nothing waits to be written: then there is nothing to tell.
-            Err(Trouble::File(..)) if self.is_empty() => match self.ended() {
+            Err(Trouble::File(..)) if self.is_empty() && !tools.holds(self.attach.id) => match self.ended() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Empty,
                 _ => Step::Ended,
             },
@@ -288,39 +322,62 @@ impl Stream {
     }
 
     /// Moves up to `room` bytes from the pipe into the one file, inside the kernel.
-    fn forward(&mut self, now: Now, room: u64, sinks: &mut Sinks) -> Result<usize, Trouble> {
+    fn forward(
+        &mut self,
+        now: Now,
+        room: u64,
+        sinks: &mut Sinks,
+        tools: &mut Tools,
+    ) -> Result<Piece, Trouble> {
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        if self.pace.is_busy()
+            && let Some(passage) = &mut tools.passage
+            && passage.owner().is_none()
+        {
+            let asked = room.min(passage::SIZE);
+            let taken = passage.take(self.attach.id, self.attach.pipe.as_fd(), asked);
+            let piece = Piece::of(taken.map_err(Trouble::Pipe)?, asked);
+            if piece.bytes > 0 {
+                self.hand_on(now, sinks, tools)?;
+            }
+            return Ok(piece);
+        }
         let path = &self.attach.files[0];
         let file = sinks.placed(path).map_err(|e| Trouble::file(path, e))?;
-        let len = usize::try_from(room).unwrap_or(usize::MAX).min(MOVE_STEP);
-        let moved = splice(self.attach.pipe.as_fd(), &*file, len).map_err(|error| match error.kind() {
+        let asked = room.min(MOVE_STEP);
+        let moved = splice(self.attach.pipe.as_fd(), &*file, asked).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Trouble::Pipe(error),
             _ => Trouble::file(path, error),
         })?;
         if moved > 0 {
             sinks.wrote(path, now);
         }
-        Ok(moved)
+        Ok(Piece::of(moved, asked))
     }
 
-    /// Copies what is next in the pipe into the buffer, and leaves it in the pipe. 0: there is nothing now.
-    fn look(&self, tools: &mut Tools) -> io::Result<usize> {
-        let flags = rustix::pipe::SpliceFlags::NONBLOCK;
-        let n = match rustix::pipe::tee(&self.attach.pipe, &tools.scratch_in, TEXT_STEP, flags) {
-            Ok(n) => n,
-            Err(rustix::io::Errno::AGAIN) => 0,
-            Err(error) => return Err(error.into()),
+    /// Writes what this stream has in the passage into its own file. That came before all that is in its pipe.
+    fn hand_on(&mut self, now: Now, sinks: &mut Sinks, tools: &mut Tools) -> Result<Piece, Trouble> {
+        let (Some(path), Some(mut passage)) = (self.attach.files.last(), tools.passage.take()) else {
+            return Err(Trouble::Pipe(io::ErrorKind::NotFound.into()));
         };
-        tools.buffer.resize(n, 0);
-        let mut got = 0;
-        while got < n {
-            match rustix::io::read(&tools.scratch_out, &mut tools.buffer[got..]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(more) => got += more,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+        let given = sinks.placed(path).and_then(|file| {
+            if self.spliceable {
+                return passage.give(file);
             }
-        }
-        Ok(n)
+            // Another kind of file has come in the place of the one that it was meant for.
+            let mut given = 0;
+            while let n @ 1.. = look(passage.end(), tools)? {
+                write_all(file, &tools.buffer[..n]).1?;
+                take(passage.end(), tools, n)?;
+                given += n;
+            }
+            passage.given();
+            Ok(given)
+        });
+        tools.passage = Some(passage);
+        let given = given.map_err(|error| Trouble::file(path, error))?;
+        sinks.wrote(path, now);
+        Ok(Piece::of(given, 0))
     }
 
     /// Raw text that more than one asks for: own file by splice, everything else from the buffer.
@@ -453,6 +510,27 @@ fn ends_mid_line(path: &Path) -> bool {
         && meta.len() > 0
         && file.read_exact_at(&mut last, meta.len() - 1).is_ok()
         && last[0] != b'\n'
+}
+
+/// Copies what is next in the pipe into the buffer, and leaves it in the pipe. 0: there is nothing now.
+fn look(pipe: &OwnedFd, tools: &mut Tools) -> io::Result<usize> {
+    let flags = rustix::pipe::SpliceFlags::NONBLOCK;
+    let n = match rustix::pipe::tee(pipe, &tools.scratch_in, TEXT_STEP, flags) {
+        Ok(n) => n,
+        Err(rustix::io::Errno::AGAIN) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    tools.buffer.resize(n, 0);
+    let mut got = 0;
+    while got < n {
+        match rustix::io::read(&tools.scratch_out, &mut tools.buffer[got..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(more) => got += more,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(n)
 }
 
 /// Takes exactly `n` bytes, which are known to be there, from the pipe.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use logs::{Attach, Event, Format, Pump, Side, Stamp, StreamId};
+use os::memfd::SharedWords;
+
+use logs::{Attach, Event, Format, Passage, Pump, Side, Stamp, StreamId};
 
 struct Fixture {
     pump: Pump,
@@ -18,9 +20,13 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with(Passage::create().unwrap())
+    }
+
+    fn with(passage: Passage) -> Self {
         let (tx, events) = channel();
         Self {
-            pump: Pump::start(None, move |event| tx.send(event).is_ok()).unwrap(),
+            pump: Pump::start(None, Some(passage), move |event| tx.send(event).is_ok()).unwrap(),
             events,
             dir: tempfile::tempdir().unwrap(),
         }
@@ -256,7 +262,7 @@ fn a_listener_is_told_what_stands_in_the_file() {
 fn a_listener_that_does_not_take_is_told_how_much_it_missed() {
     let (tx, events) = channel();
     let mut chunks = 0;
-    let pump = Pump::start(None, move |event| {
+    let pump = Pump::start(None, None, move |event| {
         if matches!(event, Event::Chunk(_)) {
             chunks += 1;
             if chunks % 3 != 0 {
@@ -354,7 +360,7 @@ fn what_is_in_the_pipe_waits_for_the_next_pump() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut expected = String::new();
     for round in 0..20 {
-        let pump = Pump::start(None, |_| true).unwrap();
+        let pump = Pump::start(None, None, |_| true).unwrap();
         pump.attach(Attach {
             id: StreamId(1),
             side: Side::Out,
@@ -371,7 +377,7 @@ fn what_is_in_the_pipe_waits_for_the_next_pump() {
     }
     drop(writer);
     let (tx, ended) = channel();
-    let pump = Pump::start(None, move |event| tx.send(event).is_ok()).unwrap();
+    let pump = Pump::start(None, None, move |event| tx.send(event).is_ok()).unwrap();
     pump.attach(Attach {
         id: StreamId(2),
         side: Side::Out,
@@ -447,9 +453,11 @@ fn one_pump_after_the_other_carries_a_flood_without_loss_or_repetition() {
     let log = dir.path().join("app.log");
     let (reader, mut writer) = std::io::pipe().unwrap();
     let (tx, ended) = channel();
+    let passage = Passage::create().unwrap();
     let start = || {
         let tx = tx.clone();
-        let pump = Pump::start(None, move |event| tx.send(event).is_ok()).unwrap();
+        let passage = Passage::restore(passage.copies().unwrap()).unwrap();
+        let pump = Pump::start(None, Some(passage), move |event| tx.send(event).is_ok()).unwrap();
         pump.attach(Attach {
             id: StreamId(1),
             side: Side::Out,
@@ -479,6 +487,98 @@ fn one_pump_after_the_other_carries_a_flood_without_loss_or_repetition() {
     ended.recv_timeout(Duration::from_secs(20)).unwrap();
     assert!(read(&log) == expected);
     drop(pump);
+}
+
+/// A passage as a pump leaves it that is killed with this in hand.
+fn in_hand(id: u64, text: &[u8]) -> Passage {
+    let copies = Passage::create().unwrap().copies().unwrap();
+    rustix::io::write(&copies[1], text).unwrap();
+    SharedWords::map(copies[2].try_clone().unwrap())
+        .unwrap()
+        .set(0, id);
+    Passage::restore(copies).unwrap()
+}
+
+#[test]
+fn what_a_pump_had_in_hand_is_written_first_by_the_next_one() {
+    let f = Fixture::with(in_hand(1, b"in hand\n"));
+    let (mine, other) = (f.path("mine.log"), f.path("other.log"));
+    // Another one floods meanwhile: it finds its way without the passage.
+    let mut pipe = f.attach(2, std::slice::from_ref(&other), Format::Raw);
+    let expected = flood(&mut pipe, 10_000);
+    drop(pipe);
+    f.ended(2);
+    assert!(read(&other) == expected);
+
+    let mut pipe = f.attach(1, std::slice::from_ref(&mine), Format::Raw);
+    let mut expected = String::from("in hand\n");
+    expected.push_str(&flood(&mut pipe, 10_000));
+    drop(pipe);
+    f.ended(1);
+    assert!(read(&mine) == expected);
+}
+
+#[test]
+fn what_was_in_hand_waits_for_a_file_that_cannot_be_written() {
+    let f = Fixture::with(in_hand(1, b"in hand\n"));
+    let folder = f.path("gone");
+    std::fs::write(&folder, "a file where a folder should be").unwrap();
+    let log = folder.join("app.log");
+    // Nobody writes any more: it has not ended as long as something of it is on the way.
+    drop(f.attach(1, std::slice::from_ref(&log), Format::Raw));
+    f.event("failing", |event| {
+        matches!(event, Event::Failing { .. }).then_some(())
+    });
+    std::fs::remove_file(&folder).unwrap();
+    f.event("recovered", |event| {
+        matches!(event, Event::Recovered { dropped: 0, .. }).then_some(())
+    });
+    f.ended(1);
+    assert_eq!(read(&log), "in hand\n");
+}
+
+#[test]
+fn what_was_in_hand_is_copied_where_it_cannot_be_moved() {
+    let f = Fixture::with(in_hand(1, b"in hand\n"));
+    let log = f.path("app.log");
+    // A device into which nothing can be spliced; after that, everything is copied.
+    std::os::unix::fs::symlink("/dev/full", &log).unwrap();
+    let mut pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    f.event("failing", |event| {
+        matches!(event, Event::Failing { .. }).then_some(())
+    });
+    std::fs::remove_file(&log).unwrap();
+    f.pump.reopen();
+    pipe.write_all(b"after\n").unwrap();
+    drop(pipe);
+    f.ended(1);
+    assert_eq!(read(&log), "in hand\nafter\n");
+}
+
+#[test]
+fn what_is_in_hand_of_nobody_stands_in_nobodys_way() {
+    let passage = in_hand(7, b"whose?\n");
+    let copies = passage.copies().unwrap();
+    let f = Fixture::with(passage);
+    let log = f.path("app.log");
+    let pipe = f.attach(1, std::slice::from_ref(&log), Format::Raw);
+    f.pump.all_attached();
+    until("it is gone", || {
+        rustix::io::ioctl_fionread(&copies[0]).unwrap() == 0
+    });
+    drop(pipe);
+    f.ended(1);
+    assert_eq!(read(&log), "");
+}
+
+#[test]
+fn descriptors_that_are_no_passage_are_refused() {
+    let [read, write, words] =
+        <[OwnedFd; 3]>::try_from(Passage::create().unwrap().copies().unwrap()).unwrap();
+    assert!(Passage::restore(vec![]).is_err());
+    let file = OwnedFd::from(tempfile::tempfile().unwrap());
+    assert!(Passage::restore(vec![read.try_clone().unwrap(), file.try_clone().unwrap(), words]).is_err());
+    assert!(Passage::restore(vec![read, write, file]).is_err());
 }
 
 #[test]

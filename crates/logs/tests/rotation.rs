@@ -34,7 +34,7 @@ impl Fixture {
         let times = Times::new(dir.path().join("times"));
         fs::create_dir(dir.path().join("logs")).unwrap();
         Self {
-            pump: Pump::start(Some(times), move |event| tx.send(event).is_ok()).unwrap(),
+            pump: Pump::start(Some(times), None, move |event| tx.send(event).is_ok()).unwrap(),
             events,
             log: dir.path().join("logs/app-out.log"),
             dir,
@@ -65,6 +65,16 @@ impl Fixture {
                 Err(_) => panic!("the stream did not end"),
             }
         }
+    }
+
+    /// Puts aside now, and waits until the pump was told so: what is written after it came later.
+    fn rotate(&self) {
+        self.pump.rotate(StreamId(1));
+        let told = self.dir.path().join("logs/told.log");
+        let _ = fs::remove_file(&told);
+        drop(self.attach(u64::MAX - 1, &[&told], Format::Raw, &PLAIN));
+        until("the pump is told", || told.exists());
+        self.ended(u64::MAX - 1);
     }
 
     /// Each part of a log, oldest first, the present one last.
@@ -286,21 +296,21 @@ fn rotate_puts_aside_what_there_is_and_waits_for_the_end_of_a_line() {
         ..PLAIN
     };
     let mut pipe = f.attach(1, &[&f.log], Format::Raw, &rules);
-    f.pump.rotate(StreamId(1));
+    f.rotate();
     pipe.write_all(b"one\nhalf").unwrap();
     until("written", || read(&f.log) == "one\nhalf");
-    f.pump.rotate(StreamId(1));
+    f.rotate();
     pipe.write_all(b" and half\ntwo\n").unwrap();
     until("put aside", || {
         f.parts(&f.log) == ["one\nhalf and half\n", "two\n"]
     });
-    f.pump.rotate(StreamId(1));
+    f.rotate();
     until("again", || f.parts(&f.log).len() == 3);
-    f.pump.rotate(StreamId(1));
+    f.rotate();
     f.pump.set_rotation(StreamId(1), None);
     pipe.write_all(b"three\n").unwrap();
     until("an empty file is not put aside", || read(&f.log) == "three\n");
-    f.pump.rotate(StreamId(1));
+    f.rotate();
     pipe.write_all(b"four\n").unwrap();
     until("one that is never put aside stays", || {
         read(&f.log) == "three\nfour\n"
