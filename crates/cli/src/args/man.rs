@@ -12,6 +12,7 @@ const FILES: &[(&str, &str)] = &[
     ("$PM2_HOME/pids/", "a pid file of each app"),
     ("$PM2_HOME/dump.pm2", "the list that save wrote"),
     ("$PM2_HOME/module_conf.json", "what set stored"),
+    ("$PM2_HOME/otel/", "the packages of install-otel"),
     (
         "ecosystem.config.js",
         "what start, apply and validate take when no file is named",
@@ -38,7 +39,21 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "NO_COLOR, FORCE_COLOR",
         "no colours, colours also where there is no terminal",
     ),
+    (
+        "OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT",
+        "of an app that is traced: where its spans go, instead of to the bus",
+    ),
+    (
+        "PILOTHOUSE_PRELOAD=off",
+        "of an app: nothing is loaded into it, neither monitoring nor what drains a worker",
+    ),
 ];
+
+const NOTES: &[(&str, &str)] = &[(
+    "ES modules that cannot be loaded",
+    "Their process stays, online and idle, as with PM2; list, describe and doctor say why, a reload to it is undone, and --wait fails. With \
+     --node-args=--unhandled-rejections=strict it ends instead, and is restarted by its rules.",
+)];
 
 /// The whole page.
 pub(crate) fn man_page(program: &str) -> String {
@@ -73,7 +88,7 @@ pub(crate) fn man_page(program: &str) -> String {
     for option in GLOBAL {
         let _ = writeln!(out, ".TP\n{}\n{}", head(option), line(option.help));
     }
-    for (title, rows) in [("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)] {
+    for (title, rows) in [("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT), ("NOTES", NOTES)] {
         let _ = writeln!(out, ".SH {title}");
         for (name, text) in rows {
             let _ = writeln!(out, ".TP\n.I {}\n{}", escape(name), line(text));
@@ -126,6 +141,7 @@ mod tests {
         }
         assert!(page.contains("\\fB\\-n\\fR, \\fB\\-\\-name\\fR \\fIname\\fR"));
         assert!(page.contains("$ pm2 start app.js \\-\\-name api"));
+        assert!(page.contains("\\-\\-unhandled\\-rejections=strict"));
         // Nothing but requests begins with a dot.
         for l in page.lines().filter(|l| l.starts_with('.')) {
             let request = l.split(' ').next().unwrap_or_default();
