@@ -34,7 +34,8 @@ pub(super) fn inspect(context: &Context<'_>, seconds: Option<&str>) -> Result<Th
             if last > 0 && seq > last + 1 {
                 console.warn(format_args!("{} messages were not caught", seq - last - 1));
             }
-            last = last.max(seq);
+            // Numbers begin anew with each run of the agent.
+            last = seq;
             console.say(format_args!(
                 "--- {} {}, {} bytes\n{}",
                 pm2::dates::iso(i64::try_from(number("at")).unwrap_or(0)),
