@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use os::lock::FileLock;
 use os::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalFd};
-use os::spawn::Step;
+use os::spawn::{Launcher, Step};
 use os::wait::{Exit, Usage};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -36,6 +36,10 @@ const TURN_REQUESTS: usize = 256;
 /// With so many answers waiting, no further requests are read.
 const MAX_OUTBOX: usize = 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
+/// After so long without a request, memory that is not needed any more is given back.
+const QUIET: Duration = Duration::from_secs(2);
+/// Descriptors of a child that are placed fast: three pipes, its channel, and some sockets.
+const LAUNCH_SLOTS: usize = 8;
 
 /// What is to be told. Keys and names only: descriptors and facts are looked up when it is sent.
 #[derive(Debug)]
@@ -68,6 +72,7 @@ struct Server {
     null: File,
     sampler: os::proc::Sampler,
     buffer: Vec<u8>,
+    launcher: Launcher,
     table: Table,
     outbox: VecDeque<Note>,
     retry_at: Option<Instant>,
@@ -81,6 +86,8 @@ struct Server {
     /// The daemon asked for the end; when to go without it.
     finishing: Option<Instant>,
     replace_by: Option<OsString>,
+    /// When it may rest; `None`: it does.
+    rest_at: Option<Instant>,
 }
 
 pub(crate) fn run(options: KeeperOptions) -> Result<Ended, KeeperError> {
@@ -108,6 +115,8 @@ pub(crate) fn run(options: KeeperOptions) -> Result<Ended, KeeperError> {
         .open("/dev/null")
         .map_err(KeeperError::Prepare)?;
     let sampler = os::proc::Sampler::new().map_err(KeeperError::Prepare)?;
+    // Early, as low numbers are what it is about.
+    let launcher = Launcher::new(LAUNCH_SLOTS).map_err(KeeperError::Prepare)?;
     let mut daemon_starts = 0;
     let mut terminating = false;
     let (lock, daemon) = match (carried, lock) {
@@ -132,6 +141,7 @@ pub(crate) fn run(options: KeeperOptions) -> Result<Ended, KeeperError> {
         null,
         sampler,
         buffer: vec![0; BUFFER_BYTES],
+        launcher,
         table,
         outbox: VecDeque::new(),
         retry_at: None,
@@ -142,6 +152,7 @@ pub(crate) fn run(options: KeeperOptions) -> Result<Ended, KeeperError> {
         terminating,
         finishing: None,
         replace_by: None,
+        rest_at: Some(Instant::now() + QUIET),
     };
     if server.daemon.is_running() {
         server.outbox.push_back(Note::Welcome);
@@ -187,6 +198,7 @@ impl Server {
             self.tell();
             self.replace_if_wanted();
             let woken = self.wait()?;
+            self.rest_if_quiet(&woken);
             if woken.signals {
                 self.take_signals()?;
             }
@@ -251,11 +263,25 @@ impl Server {
         })
     }
 
+    fn rest_if_quiet(&mut self, woken: &Woken) {
+        let now = Instant::now();
+        if woken.signals || woken.readable {
+            self.rest_at = Some(now + QUIET);
+        } else if self.rest_at.take_if(|at| *at <= now).is_some() {
+            os::memory::rest();
+        }
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
-        [self.daemon.deadline(), self.finishing, self.retry_at]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.daemon.deadline(),
+            self.finishing,
+            self.retry_at,
+            self.rest_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn take_signals(&mut self) -> Result<(), KeeperError> {
@@ -276,6 +302,8 @@ impl Server {
             if self.outbox.len() >= MAX_OUTBOX || self.replace_by.is_some() || !self.take_request() {
                 return;
             }
+            // What was started is told at once: the daemon goes on with it while the next is started.
+            self.tell();
         }
     }
 

@@ -138,7 +138,7 @@ pub fn set(cgroup: &Path, file: &str, value: &str) -> io::Result<()> {
     fs::write(&path, value).map_err(|error| about(&path, &format!("writing {value} to"), &error))
 }
 
-/// What a new process writes itself into ([`crate::spawn::spawn_into`]).
+/// What a new process writes itself into ([`crate::spawn::Launcher::spawn_into`]).
 ///
 /// # Errors
 /// The kernel's answer, with the path.

@@ -64,6 +64,29 @@ pub fn cpus() -> usize {
         .unwrap_or(1)
 }
 
+/// Random bytes of the kernel's, fit for keys.
+///
+/// # Errors
+/// None that a running machine has; on one that has just been started it waits until there is enough to draw from.
+pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut done = 0;
+    while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        // SAFETY: the kernel writes at most as many bytes as `rest` has.
+        let got = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(got) {
+            Ok(got) => done += got,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 /// Counts a list such as `0-3,7`.
 fn count_ranges(text: &str) -> Option<usize> {
     let mut count: usize = 0;

@@ -5,8 +5,9 @@
 //! failure is known, with the step that failed, when [`spawn`] returns.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
@@ -116,6 +117,7 @@ pub struct Child {
 }
 
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
+/// Far more than some system calls need.
 const STACK_BYTES: usize = 64 * 1024;
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
@@ -125,25 +127,99 @@ const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 /// # Errors
 /// The step and the kernel's error, after the failed child was reaped.
 pub fn spawn(program: &Program, fds: &[BorrowedFd<'_>]) -> Result<Child, SpawnError> {
-    spawn_into(program, fds, None)
+    let mut plan = Plan::new(program, fds).map_err(at(Step::Prepare))?;
+    // Only what is used of it is ever touched.
+    run(&mut plan, &mut Vec::with_capacity(STACK_BYTES))
 }
 
-/// The same, in the cgroup whose `cgroup.procs` is open for writing as `cgroup`: the child is in it before it is anything.
+/// Starts programs for a process with one thread and many descriptors.
 ///
-/// # Errors
-/// As [`spawn`].
-pub fn spawn_into(
-    program: &Program,
-    fds: &[BorrowedFd<'_>],
-    cgroup: Option<BorrowedFd<'_>>,
-) -> Result<Child, SpawnError> {
-    let at = |step| move |source| SpawnError { step, source };
-    let mut plan = Plan::new(program, fds).map_err(at(Step::Prepare))?;
-    plan.cgroup = cgroup.map(|fd| fd.as_raw_fd());
-    // Only what is used of it is ever touched.
-    let mut stack = Vec::<u8>::with_capacity(STACK_BYTES);
-    let mut pidfd: libc::c_int = -1;
+/// As a rule a child gets a copy of the table of descriptors, and has to close them one by one: with each child the next one takes longer.
+/// A launcher's child shares the table until it has nothing to do with it but to leave it, taking along a few low numbers alone. The
+/// child's own descriptors stand there for that moment.
+#[derive(Debug)]
+pub struct Launcher {
+    /// Descriptors without a meaning, with the lowest numbers that were free.
+    slots: Vec<OwnedFd>,
+    /// What stands in a slot that is free.
+    null: File,
+    stack: Vec<u8>,
+}
 
+impl Launcher {
+    /// A launcher for children with as many as `slots` descriptors; with more they are started as by [`spawn`]. Make it before there are many
+    /// descriptors: it takes low numbers for good.
+    ///
+    /// # Errors
+    /// Limits of descriptors; no `/dev/null`.
+    pub fn new(slots: usize) -> io::Result<Self> {
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        // Kernels before 5.9 can't do it. Nothing has this number.
+        // SAFETY: closes nothing.
+        let can_leave = unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) } == 0;
+        let slots = if can_leave { slots } else { 0 };
+        Ok(Self {
+            slots: (0..slots)
+                .map(|_| crate::fd::duplicate(&null))
+                .collect::<io::Result<_>>()?,
+            null,
+            stack: Vec::with_capacity(STACK_BYTES),
+        })
+    }
+
+    /// As [`spawn`], in the cgroup whose `cgroup.procs` is open for writing as `cgroup`: the child is in it before it is anything.
+    ///
+    /// # Errors
+    /// As [`spawn`].
+    pub fn spawn_into(
+        &mut self,
+        program: &Program,
+        fds: &[BorrowedFd<'_>],
+        cgroup: Option<BorrowedFd<'_>>,
+    ) -> Result<Child, SpawnError> {
+        let mut plan = Plan::new(program, fds).map_err(at(Step::Prepare))?;
+        plan.cgroup = cgroup.map(|fd| fd.as_raw_fd());
+        if fds.len() > self.slots.len() {
+            return run(&mut plan, &mut self.stack);
+        }
+        let placed = fds.len();
+        let child = self.place(fds).map_err(at(Step::Descriptors)).and_then(|()| {
+            plan.fds = self.slots.iter().take(placed).map(AsRawFd::as_raw_fd).collect();
+            let highest = self.slots.iter().map(AsRawFd::as_raw_fd).max();
+            plan.leave_from = highest.and_then(|highest| u32::try_from(highest + 1).ok());
+            run(&mut plan, &mut self.stack)
+        });
+        // A pipe that stayed here would never end. A slot can always be filled: its number is there.
+        let nothing = vec![self.null.as_fd(); placed];
+        let cleared = place(&mut self.slots, &nothing);
+        debug_assert!(cleared.is_ok(), "{cleared:?}");
+        child
+    }
+
+    fn place(&mut self, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        place(&mut self.slots, fds)
+    }
+}
+
+/// Puts duplicates into slots.
+fn place(slots: &mut [OwnedFd], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    for (slot, fd) in slots.iter_mut().zip(fds) {
+        rustix::io::dup3(fd, slot, rustix::io::DupFlags::CLOEXEC)?;
+    }
+    Ok(())
+}
+
+fn at(step: Step) -> impl Fn(io::Error) -> SpawnError {
+    move |source| SpawnError { step, source }
+}
+
+/// Makes the child and waits until it has executed its program. `stack` has the capacity of [`STACK_BYTES`], and is used by the child alone.
+fn run(plan: &mut Plan, stack: &mut Vec<u8>) -> Result<Child, SpawnError> {
+    let mut pidfd: libc::c_int = -1;
+    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    if plan.leave_from.is_some() {
+        flags |= libc::CLONE_FILES;
+    }
     let all = {
         let mut set = empty_signal_set();
         // SAFETY: fills an initialised set.
@@ -153,16 +229,17 @@ pub fn spawn_into(
     let mut before = empty_signal_set();
     // SAFETY: the child shares this memory but the parent thread is suspended until it execs or exits (CLONE_VFORK), so
     // there is no concurrent access; it runs on its own stack, of which the (aligned) top is passed, and only `child_half`
-    // with prepared data. All signals are blocked around it, so that no handler of ours runs in the child.
+    // with prepared data. All signals are blocked around it, so that no handler of ours runs in the child. Where it shares the
+    // table of descriptors, it changes nothing in it before it has a table of its own.
     let pid = unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-        let top = stack.as_mut_ptr().add(STACK_BYTES);
+        let top = stack.as_mut_ptr().add(stack.capacity());
         let top = top.sub(top.addr() % 16);
         let pid = libc::clone(
             child_half,
             top.cast(),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
-            (&raw mut plan).cast(),
+            flags,
+            (&raw mut *plan).cast(),
             &raw mut pidfd,
         );
         let error = io::Error::last_os_error();
@@ -212,6 +289,8 @@ struct Plan {
     /// Source descriptors; replaced in the child by duplicates above all targets.
     fds: Vec<libc::c_int>,
     cgroup: Option<libc::c_int>,
+    /// The table of descriptors is the parent's too; the child leaves it, without those from this number on.
+    leave_from: Option<libc::c_uint>,
     /// Written by the child on failure; 0 while all is well.
     step: u32,
     errno: libc::c_int,
@@ -275,6 +354,7 @@ impl Plan {
             identity: program.identity.clone(),
             fds: fds.iter().map(AsRawFd::as_raw_fd).collect(),
             cgroup: None,
+            leave_from: None,
             step: 0,
             errno: 0,
             _owned: owned,
@@ -367,6 +447,11 @@ unsafe fn set_up_and_exec(plan: &mut Plan) -> (Step, libc::c_int) {
             && libc::write(cgroup, c"0".as_ptr().cast(), 1) < 0
         {
             return (Step::Cgroup, errno());
+        }
+        if let Some(first) = plan.leave_from
+            && libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_UNSHARE) < 0
+        {
+            return (Step::Descriptors, errno());
         }
         // First above all targets, then down into place: no order of sources can clobber another one.
         let floor = plan.fds.len() as libc::c_int;

@@ -143,3 +143,53 @@ fn another_user_is_taken_on_when_we_may() {
     });
     assert_eq!(run(&program, &[]).unwrap().0, "65534\n65534\n65534\n");
 }
+
+/// What a launcher's child writes, and the exit.
+fn launch(
+    launcher: &mut Launcher,
+    program: &Program,
+    more: &[BorrowedFd<'_>],
+) -> Result<(String, crate::wait::Exit), SpawnError> {
+    let null = File::open("/dev/null").unwrap();
+    let (read, write) = crate::fd::pipe().unwrap();
+    let mut fds = vec![null.as_fd(), write.as_fd(), write.as_fd()];
+    fds.extend_from_slice(more);
+    let child = launcher.spawn_into(program, &fds, None)?;
+    drop(write);
+    let mut text = String::new();
+    // It ends only if nothing of the pipe stayed in the launcher.
+    File::from(read).read_to_string(&mut text).unwrap();
+    loop {
+        if let Some(reaped) = crate::wait::reap_one(child.pid).unwrap() {
+            return Ok((text, reaped.exit));
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_launcher_gives_its_children_what_they_are_to_have_and_nothing_else() {
+    let mut launcher = Launcher::new(4).unwrap();
+    let many: Vec<_> = (0..100).map(|_| File::open("/dev/null").unwrap()).collect();
+    // Below the slots' numbers there may be some of this process, and they are not the child's either.
+    let look =
+        "n=0; while [ $n -lt 200 ]; do [ -e /proc/$$/fd/$n ] && printf '%s ' $n; n=$((n+1)); done; exit 5";
+    let (read, write) = crate::fd::pipe().unwrap();
+    std::io::Write::write_all(&mut File::from(write), b"fourth").unwrap();
+    for file in many.iter().take(3) {
+        let (text, exit) = launch(&mut launcher, &sh(look), &[file.as_fd()]).unwrap();
+        assert_eq!((text.trim(), exit), ("0 1 2 3", crate::wait::Exit::Code(5)));
+    }
+    let (text, _) = launch(&mut launcher, &sh("cat <&3"), &[read.as_fd()]).unwrap();
+    assert_eq!(text, "fourth");
+    // More than it has slots for, and one that fails: all the same, also for this process's own descriptors.
+    let (text, _) = launch(&mut launcher, &sh(look), &[many[0].as_fd(), many[1].as_fd()]).unwrap();
+    assert_eq!(text.trim(), "0 1 2 3 4");
+    let missing = Program {
+        exec: "/no/such/program".into(),
+        ..sh("")
+    };
+    let error = launch(&mut launcher, &missing, &[]).unwrap_err();
+    assert_eq!(error.step, Step::Exec);
+    assert!(many.iter().all(|file| file.metadata().is_ok()));
+}

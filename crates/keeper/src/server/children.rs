@@ -59,8 +59,10 @@ impl Server {
             fds.extend(ipc);
         }
         let spawned_at_ms = now_ms();
-        let child =
-            os::spawn::spawn_into(&spec.program, &fds, cgroup).map_err(|error| (error.step, error.source))?;
+        let child = self
+            .launcher
+            .spawn_into(&spec.program, &fds, cgroup)
+            .map_err(|error| (error.step, error.source))?;
         let start_ticks = self
             .sampler
             .sample(child.pid)
