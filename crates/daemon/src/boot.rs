@@ -35,11 +35,12 @@ use crate::owner::Daemon;
 use crate::preload::Preload;
 use crate::pump::{LogPump, PASSAGE, PumpNews};
 use crate::record;
+use crate::rest::Rest;
 use crate::rotation::LogRules;
 use crate::rpc::{self, Door};
 use crate::settings::Settings;
 use crate::sockets::{self, SocketError};
-use crate::versions::NodeVersions;
+use crate::versions::{AppVersions, NodeVersions};
 use crate::watch::Watching;
 use crate::{DaemonOptions, host_metrics::HostMetrics};
 
@@ -168,6 +169,8 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         host: HostMetrics::default(),
         profile: None,
         node_versions: NodeVersions::default(),
+        app_versions: AppVersions::default(),
+        rest: Rest::default(),
         scratch: Vec::new(),
         talkative: VecDeque::new(),
         agent: AgentHost::default(),
@@ -333,6 +336,14 @@ impl Daemon {
                 _ => kept.restored.facts.started_at,
             };
             self.follow_entry(id, since_ms);
+            // Its launch was recorded before its version was found.
+            if self
+                .apps
+                .get(&id)
+                .is_some_and(|app| app.env.text("version").is_none())
+            {
+                self.look_up_version(id);
+            }
         }
         self.pump.all_attached();
         self.carry_on_cluster(sockets);

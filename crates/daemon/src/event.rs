@@ -7,6 +7,7 @@ use supervisor::{Incarnation, ProcId};
 
 use crate::outbox::Outbox;
 use crate::rpc::{Door, Responder};
+use crate::versions::AppVersion;
 use crate::watch::WatchId;
 
 /// Something happened. The tasks around the loop send these; nothing else reaches it but the keeper's socket, signals and time.
@@ -107,15 +108,8 @@ pub(crate) enum Event {
         /// `Err`: what was wrong.
         seen: Result<(), String>,
     },
-    /// The version of an app was looked up.
-    Version {
-        /// Which process.
-        id: ProcId,
-        /// Whose script this was.
-        script: PathBuf,
-        /// The version in the nearest package.json.
-        version: Option<String>,
-    },
+    /// The versions of apps were looked up.
+    Versions(Vec<AppVersion>),
     /// A file that is watched was changed.
     FileChanged {
         /// For whom.

@@ -1,7 +1,7 @@
 //! Who runs, on disk, for the one case that the keeper's memory does not cover: that keeper and daemon end together.
 //!
-//! Each entry has a file, a head of one line and its record (see [`crate::record`]) after it. The head names the lives by what no
-//! other process ever has: run of the machine, pid, and time of start. A new daemon takes back what still lives; the pipes are
+//! Each entry has a file of states, the latest last: a head of one line, and in the next line its record (see [`crate::record`]). The head
+//! names the lives by what no other process ever has: run of the machine, pid, and time of start. A new daemon takes back what still lives; the pipes are
 //! opened anew through the process's own ends, so that its output is read on. Its IPC channel is gone.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::record::{self, Kept};
 /// Longest file that is read back, bytes: a record and its head.
 const MAX_FILE: u64 = record::MAX_RECORD as u64 + 64 * 1024;
 
-/// The first line of a file.
+/// The first line of a state.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Head {
     v: u32,
@@ -93,16 +93,23 @@ fn write(boot: &str, lives: Vec<LifeText>, record: &[u8]) -> Vec<u8> {
         lives,
     };
     // Numbers and text always have a JSON form.
-    let mut bytes = serde_json::to_vec(&head).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes.extend_from_slice(record);
-    bytes
+    let head = serde_json::to_vec(&head).unwrap_or_default();
+    [&head, &b"\n"[..], record, b"\n"].concat()
 }
 
-/// `None`: it is of another run of the machine, so nothing of it lives.
+/// The last state that is whole. `None`: it is of another run of the machine, so nothing of it lives.
 fn read(boot: &str, bytes: &[u8]) -> Result<Option<(Vec<LifeText>, Kept)>, String> {
-    let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
-    let (head, text) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    let mut states = lines.chunks_exact(2).rev().map(|state| match state {
+        [head, record] => read_state(boot, head, record),
+        _ => Err("half a state".into()),
+    });
+    let last = states.next().unwrap_or_else(|| Err("it has no state".into()));
+    // A death in the middle of a state leaves the one before it.
+    last.or_else(|error| states.find_map(Result::ok).ok_or(error))
+}
+
+fn read_state(boot: &str, head: &[u8], text: &[u8]) -> Result<Option<(Vec<LifeText>, Kept)>, String> {
     let head: Head = serde_json::from_slice(head).map_err(|error| error.to_string())?;
     if head.v != 1 {
         return Err(format!("its version is {}, this release knows 1", head.v));
@@ -214,7 +221,7 @@ impl Daemon {
             .map(|(key, life)| LifeText::of(*key, life))
             .collect();
         let bytes = write(&self.ledger.boot, lives, record);
-        self.disk.write(self.ledger.path(id), bytes, 0o600);
+        self.disk.note(self.ledger.path(id), bytes, 0o600);
     }
 
     /// An entry is no more.
@@ -302,10 +309,24 @@ mod tests {
             &b""[..],
             b"{",
             b"\n\n",
-            &bytes[..bytes.len() - 1],
+            &bytes[..bytes.len() - 2],
             b"{\"v\":2,\"boot\":\"boot\",\"lives\":[]}\n",
         ] {
             assert!(read("boot", damaged).is_err());
+        }
+        // The first release wrote one state, and nothing behind it.
+        assert!(read("boot", &bytes[..bytes.len() - 1]).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_last_whole_state_counts() {
+        let record = |name: &str| String::from_utf8_lossy(RECORD).replace(r#""a""#, &format!("{name:?}"));
+        let states = ["a", "b"].map(|name| write("boot", vec![this_process()], record(name).as_bytes()));
+        let bytes = states.concat();
+        let name = |bytes: &[u8]| read("boot", bytes).unwrap().unwrap().1.env.name().to_owned();
+        assert_eq!(name(&bytes), "b");
+        for whole in states[0].len()..bytes.len() - 1 {
+            assert_eq!(name(&bytes[..whole]), "a", "{whole}");
         }
     }
 

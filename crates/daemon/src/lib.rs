@@ -50,6 +50,7 @@ mod recent;
 mod record;
 mod reloading;
 mod replacing;
+mod rest;
 mod rotation;
 mod rpc;
 mod run;

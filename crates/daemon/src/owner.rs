@@ -41,10 +41,11 @@ use crate::profile::Profile;
 use crate::pump::LogPump;
 use crate::record;
 use crate::replacing::Replacing;
+use crate::rest::Rest;
 use crate::rotation::LogRules;
 use crate::rpc::{Door, Responder};
 use crate::settings::Settings;
-use crate::versions::NodeVersions;
+use crate::versions::{AppVersions, NodeVersions};
 use crate::watch::Watching;
 
 /// Whose lives are that belong to no entry any more; no entry ever has this number.
@@ -84,6 +85,9 @@ pub(crate) struct Daemon {
     /// A profile of the loop, while somebody wants one.
     pub(crate) profile: Option<Profile>,
     pub(crate) node_versions: NodeVersions,
+    pub(crate) app_versions: AppVersions,
+    /// When it may rest.
+    pub(crate) rest: Rest,
     pub(crate) agent: AgentHost,
     /// The task that serves `interactor.sock` while an agent runs.
     pub(crate) interactor: Option<AbortHandle>,
@@ -201,17 +205,7 @@ impl Daemon {
                 round,
                 seen,
             } => self.on_probed(id, incarnation, round, seen),
-            Event::Version { id, script, version } => {
-                if let Some(app) = self.apps.get_mut(&id)
-                    && std::path::Path::new(app.env.exec_path()) == script
-                {
-                    let version = version.unwrap_or_else(|| "N/A".into());
-                    if app.env.text("version") != Some(&version) {
-                        app.env.set("version", version);
-                        self.keep(id);
-                    }
-                }
-            }
+            Event::Versions(versions) => self.told_versions(versions),
         }
     }
 
@@ -239,6 +233,7 @@ impl Daemon {
             self.next_look_at_end(),
             self.profile_end(),
             self.leave_at(),
+            self.rest.due(),
         ]
         .into_iter()
         .flatten()
@@ -264,6 +259,7 @@ impl Daemon {
             self.restart_changed();
         }
         self.look_at_processes();
+        self.rest.time_is(now.mono);
         if self.agent.next_line().is_some_and(|at| at <= now.mono) {
             let lines = self.agent.overdue_lines();
             self.tell_lines(lines);
@@ -331,11 +327,16 @@ impl Daemon {
         }
         for id in changed {
             // The record of a launch is written with the launch, see `spawn`.
-            let launching = self.sup.restorable(id).map(|kept| kept.phase);
-            if !matches!(launching, Some(supervisor::Phase::Launching(_, None))) {
+            if !self.is_launching(id) {
                 self.keep(id);
             }
         }
+    }
+
+    /// Whether the keeper was asked for a process that has not come yet: what comes of that is recorded.
+    pub(crate) fn is_launching(&self, id: ProcId) -> bool {
+        let phase = self.sup.restorable(id).map(|kept| kept.phase);
+        matches!(phase, Some(supervisor::Phase::Launching(_, None)))
     }
 
     /// A command is answered.

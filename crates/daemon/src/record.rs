@@ -13,6 +13,8 @@ use thiserror::Error;
 
 /// Largest record that is read back.
 pub(crate) const MAX_RECORD: usize = 32 * 1024 * 1024;
+/// Room for one that has the variables of a shell, bytes.
+const USUAL_RECORD: usize = 8 * 1024;
 /// What the keeper stores it under, before the number.
 const PREFIX: &str = "process/";
 
@@ -159,8 +161,12 @@ pub(crate) fn write(
         former,
         env,
     };
+    let mut bytes = Vec::with_capacity(USUAL_RECORD);
     // Text keys and plain values always have a JSON form.
-    serde_json::to_vec(&record).unwrap_or_default()
+    match serde_json::to_writer(&mut bytes, &record) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
+    }
 }
 
 /// What the bytes hold.

@@ -108,6 +108,9 @@ async fn own(booted: Booted, mut signals: Signals) -> Result<(), BootError> {
             () = std::future::ready(()), if has_backlog => Turn::Talkative,
             () = timer => Turn::Time,
         };
+        if !matches!(turn, Turn::Time) {
+            daemon.rest.disturb(clock::mono());
+        }
         let recorded = daemon.turn_begins(|daemon| turn.name(daemon));
         match turn {
             Turn::Task(event) => daemon.on_event(event),

@@ -46,15 +46,40 @@ impl Identity {
 }
 
 impl Daemon {
-    /// Find out the versions of what is about to run.
-    pub(crate) fn look_up_versions(&self, id: ProcId, incarnation: Incarnation) {
+    /// Find out the version of an entry's app.
+    pub(crate) fn look_up_version(&self, id: ProcId) {
         let Some(app) = self.apps.get(&id) else { return };
         let script = PathBuf::from(app.env.exec_path());
-        let events = self.events.clone();
-        tokio::task::spawn_blocking(move || {
-            let version = version_of(&script);
-            let _ = events.blocking_send(Event::Version { id, script, version });
-        });
+        if self.app_versions.want(id, script) {
+            let (wanted, events) = (self.app_versions.clone(), self.events.clone());
+            tokio::task::spawn_blocking(move || {
+                let _ = events.blocking_send(Event::Versions(wanted.find()));
+            });
+        }
+    }
+
+    /// The versions of apps are known.
+    pub(crate) fn told_versions(&mut self, versions: Vec<AppVersion>) {
+        for AppVersion { id, script, version } in versions {
+            let Some(app) = self.apps.get_mut(&id) else {
+                continue;
+            };
+            let version = version.unwrap_or_else(|| "N/A".into());
+            if Path::new(app.env.exec_path()) != script || app.env.text("version") == Some(&version) {
+                continue;
+            }
+            app.env.set("version", version);
+            // What becomes of a launch is recorded anyway.
+            if !self.is_launching(id) {
+                self.keep(id);
+            }
+        }
+    }
+
+    /// Find out the versions of what is about to run.
+    pub(crate) fn look_up_versions(&self, id: ProcId, incarnation: Incarnation) {
+        self.look_up_version(id);
+        let Some(app) = self.apps.get(&id) else { return };
         let line = app.env.command_line();
         // It is run here with the daemon's own rights: never for an app that has other ones.
         if line.script.is_none() || !is_node(&line.program) || app.env.uid().is_some() {
@@ -74,6 +99,50 @@ impl Daemon {
                 let _ = events.send(event).await;
             }
         });
+    }
+}
+
+/// What was found for an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AppVersion {
+    /// Which entry.
+    pub(crate) id: ProcId,
+    /// Whose script this was.
+    pub(crate) script: PathBuf,
+    /// The version in the nearest package.json.
+    pub(crate) version: Option<String>,
+}
+
+/// Scripts whose versions are wanted, until somebody finds them all: many that are started at once are one task, and each folder is
+/// looked into once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AppVersions(Arc<Mutex<Vec<(ProcId, PathBuf)>>>);
+
+impl AppVersions {
+    /// Add a script. Says whether it is the first, for which somebody has to begin.
+    fn want(&self, id: ProcId, script: PathBuf) -> bool {
+        let mut wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.push((id, script));
+        wanted.len() == 1
+    }
+
+    /// Find all that are wanted now.
+    fn find(&self) -> Vec<AppVersion> {
+        let wanted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut known: BTreeMap<PathBuf, Option<String>> = BTreeMap::new();
+        let found = wanted.into_iter().map(|(id, script)| {
+            let folder = script.parent().unwrap_or(Path::new("/"));
+            let version = match known.get(folder) {
+                Some(version) => version.clone(),
+                None => {
+                    let version = version_of(&script);
+                    known.insert(folder.to_owned(), version.clone());
+                    version
+                }
+            };
+            AppVersion { id, script, version }
+        });
+        found.collect()
     }
 }
 
@@ -204,6 +273,24 @@ mod tests {
         std::fs::write(dir.path().join("a/package.json"), r#"{"version":"1.2.3"}"#).unwrap();
         std::fs::write(dir.path().join("package.json"), r#"{"version":"9.9.9"}"#).unwrap();
         assert_eq!(version_of(&deep.join("app.js")), Some("1.2.3".into()));
+        let wanted = AppVersions::default();
+        let scripts = ["app.js", "other.js", "../x.js"].map(|name| deep.join(name));
+        let first: Vec<_> = (0..)
+            .zip(&scripts)
+            .map(|(id, script)| wanted.want(ProcId(id), script.clone()))
+            .collect();
+        assert_eq!(first, [true, false, false]);
+        let found = wanted.find();
+        assert!(
+            found
+                .iter()
+                .all(|found| found.version.as_deref() == Some("1.2.3"))
+        );
+        assert_eq!(
+            found.iter().map(|found| &found.script).collect::<Vec<_>>(),
+            scripts.each_ref()
+        );
+        assert!(wanted.find().is_empty() && wanted.want(ProcId(0), deep.clone()));
         std::fs::write(dir.path().join("a/package.json"), "{").unwrap();
         assert_eq!(version_of(&deep.join("app.js")), None);
     }

@@ -186,7 +186,7 @@ impl Daemon {
 
     fn prepare_facts<'a>(&self, unique_id: String, existing: &'a [&'a Pm2Env]) -> PrepareFacts<'a> {
         PrepareFacts {
-            cpus: u32::try_from(os::host::cpus()).unwrap_or(1),
+            cpus: || u32::try_from(os::host::cpus()).unwrap_or(1),
             now_ms: clock::wall_ms(),
             unique_id,
             next_id: self.next_id,
@@ -259,9 +259,30 @@ impl Daemon {
     }
 }
 
-/// A random UUID, made by the kernel.
+/// A random UUID (version 4) of the kernel's bytes.
 fn fresh_uuid() -> std::io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/uuid")?
-        .trim()
-        .to_owned())
+    let bytes = os::host::random_bytes::<16>()?;
+    Ok(uuid_text(bytes))
+}
+
+/// RFC 9562, version 4.
+fn uuid_text(bytes: [u8; 16]) -> String {
+    const VERSION: u128 = 0xf << 76;
+    const VARIANT: u128 = 0b11 << 62;
+    let number = u128::from_be_bytes(bytes) & !(VERSION | VARIANT) | 4 << 76 | 0b10 << 62;
+    let hex = format!("{number:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_says_its_version_whatever_its_bytes() {
+        assert_eq!(uuid_text([0; 16]), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid_text([255; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_ne!(fresh_uuid().unwrap(), fresh_uuid().unwrap());
+    }
 }

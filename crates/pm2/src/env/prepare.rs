@@ -8,8 +8,8 @@ use thiserror::Error;
 /// What the daemon knows when it takes an app in.
 #[derive(Clone, Debug)]
 pub struct PrepareFacts<'a> {
-    /// Logical CPUs, for `instances: 0` or less.
-    pub cpus: u32,
+    /// Counts the logical CPUs; asked only for `instances: 0` or less.
+    pub cpus: fn() -> u32,
     /// Epoch time in ms.
     pub now_ms: i64,
     /// A fresh UUID; all instances of one call share it, as in PM2.
@@ -83,9 +83,8 @@ pub fn prepare(mut app: Object, facts: &PrepareFacts<'_>) -> Result<Vec<Entry>, 
         )]);
     };
     let wanted = js::as_int(instances).unwrap_or(if instances.as_str() == Some("max") { 0 } else { 1 });
-    let cpus = i64::from(facts.cpus);
     let count = if wanted <= 0 {
-        (cpus + wanted).max(1)
+        (i64::from((facts.cpus)()) + wanted).max(1)
     } else {
         wanted
     };
@@ -243,7 +242,7 @@ mod tests {
 
     fn facts<'a>(existing: &'a [&'a Pm2Env]) -> PrepareFacts<'a> {
         PrepareFacts {
-            cpus: 4,
+            cpus: || 4,
             now_ms: 1000,
             unique_id: "u-1".into(),
             next_id: 0,
