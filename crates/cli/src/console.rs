@@ -105,7 +105,9 @@ impl Console {
             let line = format!("[PM2] {text}");
             let line = match self.width {
                 // Only single lines that would wrap are cut, as PM2 does.
-                Some(width) if !line.contains('\n') => crate::render::cut(&line, usize::from(width.max(20))),
+                Some(width) if !line.contains('\n') => {
+                    crate::render::cut(&line, usize::from(width.max(20))).into_owned()
+                }
                 _ => line,
             };
             let rest = line.strip_prefix("[PM2] ").unwrap_or(&line).to_owned();

@@ -2,7 +2,7 @@
 
 use crate::LinkStore;
 use crate::args::{Typed, Verb};
-use crate::client::{CallError, Client, ConnectError, spawn_daemon};
+use crate::client::{Answer, CallError, Client, ConnectError, spawn_daemon};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::process::{Process, TABLE_FIELDS, asked, parse_list};
@@ -141,8 +141,25 @@ impl<'c> Context<'c> {
         }
     }
 
-    /// Remembers the processes that a `prepare` made.
-    pub(crate) fn note_started(&self, answer: &serde_json::Value) {
+    /// Remembers the processes that a `prepare` made, and says how many they are.
+    pub(crate) fn note_started(&self, answer: &Answer) -> usize {
+        match parse_list(answer.json(), Some(&[])) {
+            Ok(list) if !list.is_empty() => {
+                let ids = list.iter().map(|process| process.pm_id);
+                self.acted_on.borrow_mut().extend(ids);
+                list.len()
+            }
+            // A daemon of another make may say it otherwise.
+            _ => {
+                let value = answer.to_value();
+                self.note_ids(&value);
+                value.as_array().map_or(1, Vec::len)
+            }
+        }
+    }
+
+    /// Remembers the processes of a parsed answer.
+    pub(crate) fn note_ids(&self, answer: &serde_json::Value) {
         let ids = answer.as_array().into_iter().flatten().filter_map(|process| {
             let id = process
                 .get("pm_id")

@@ -1,10 +1,11 @@
 //! One element of the daemon's list, as the verbs look at it.
 
 use pm2::Object;
-use pm2::env::Pm2Env;
+use pm2::env::{FieldSeed, Pm2Env};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
+use std::sync::Arc;
 
 /// A process as the daemon tells it. Fields of `pm2_env` may be left out, see [`parse_list`].
 #[derive(Clone, Debug, PartialEq)]
@@ -78,12 +79,14 @@ pub(crate) fn asked(keep: Option<&[&str]>) -> Object {
 /// are no processes are left out.
 pub(crate) fn parse_list(json: &[u8], keep: Option<&[&str]>) -> Result<Vec<Process>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let list = ListSeed(keep).deserialize(&mut reader)?;
+    // All processes hold the same names.
+    let keep: Option<Vec<Arc<str>>> = keep.map(|names| names.iter().copied().map(Arc::from).collect());
+    let list = ListSeed(keep.as_deref()).deserialize(&mut reader)?;
     reader.end()?;
     Ok(list)
 }
 
-struct ListSeed<'k>(Option<&'k [&'k str]>);
+struct ListSeed<'k>(Option<&'k [Arc<str>]>);
 
 impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
     type Value = Vec<Process>;
@@ -109,7 +112,7 @@ impl<'de> Visitor<'de> for ListSeed<'_> {
     }
 }
 
-struct ProcessSeed<'k>(Option<&'k [&'k str]>);
+struct ProcessSeed<'k>(Option<&'k [Arc<str>]>);
 
 impl<'de> DeserializeSeed<'de> for ProcessSeed<'_> {
     type Value = Option<Process>;
@@ -127,20 +130,25 @@ impl<'de> Visitor<'de> for ProcessSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut pid, mut name, mut pm_id, mut monit, mut env) =
-            (Value::Null, Value::Null, Value::Null, Value::Null, Object::new());
+        let (mut pid, mut name, mut pm_id, mut monit, mut env) = (
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            Pm2Env::default(),
+        );
         let (mut readiness, mut health, mut limits) = (Value::Null, Value::Null, Value::Null);
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "pid" => pid = map.next_value()?,
-                "name" => name = map.next_value()?,
-                "pm_id" => pm_id = map.next_value()?,
-                "monit" => monit = map.next_value()?,
-                "readiness" => readiness = map.next_value()?,
-                "health" => health = map.next_value()?,
-                "limits" => limits = map.next_value()?,
-                "pm2_env" => env = map.next_value_seed(EnvSeed(self.0))?,
-                _ => {
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::Pid => pid = map.next_value()?,
+                Key::Name => name = map.next_value()?,
+                Key::PmId => pm_id = map.next_value()?,
+                Key::Monit => monit = map.next_value()?,
+                Key::Readiness => readiness = map.next_value()?,
+                Key::Health => health = map.next_value()?,
+                Key::Limits => limits = map.next_value()?,
+                Key::Env => env = map.next_value_seed(EnvSeed(self.0))?,
+                Key::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -159,7 +167,7 @@ impl<'de> Visitor<'de> for ProcessSeed<'_> {
             pm_id,
             memory: monit.get("memory").and_then(Value::as_f64).unwrap_or(0.0) as u64,
             cpu: monit.get("cpu").and_then(Value::as_f64).unwrap_or(0.0),
-            env: Pm2Env::from(env),
+            env,
             readiness: readiness.as_str().map(str::to_owned),
             health: serde_json::from_value(health).ok(),
             limits: serde_json::from_value(limits).ok(),
@@ -167,10 +175,27 @@ impl<'de> Visitor<'de> for ProcessSeed<'_> {
     }
 }
 
-struct EnvSeed<'k>(Option<&'k [&'k str]>);
+/// A member of an element.
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Key {
+    Pid,
+    Name,
+    PmId,
+    Monit,
+    Readiness,
+    Health,
+    Limits,
+    #[serde(rename = "pm2_env")]
+    Env,
+    #[serde(other)]
+    Other,
+}
+
+struct EnvSeed<'k>(Option<&'k [Arc<str>]>);
 
 impl<'de> DeserializeSeed<'de> for EnvSeed<'_> {
-    type Value = Object;
+    type Value = Pm2Env;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
         reader.deserialize_map(self)
@@ -178,22 +203,56 @@ impl<'de> DeserializeSeed<'de> for EnvSeed<'_> {
 }
 
 impl<'de> Visitor<'de> for EnvSeed<'_> {
-    type Value = Object;
+    type Value = Pm2Env;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a pm2_env object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut env = Object::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if self.0.is_none_or(|keep| keep.contains(&key.as_str())) {
-                env.insert(key, map.next_value()?);
+        let Some(keep) = self.0 else {
+            let mut all = Object::new();
+            while let Some((key, value)) = map.next_entry::<String, Value>()? {
+                all.insert(key, value);
+            }
+            return Ok(all.into());
+        };
+        let mut env = Pm2Env::default();
+        let mut seen = vec![false; keep.len()];
+        while let Some(at) = map.next_key_seed(KeptSeed(keep))? {
+            let wanted = at.and_then(|at| Some((keep.get(at)?, seen.get_mut(at)?)));
+            // The first of two of one name counts; nobody writes two.
+            if let Some((name, seen)) = wanted.filter(|(_, seen)| !**seen) {
+                *seen = true;
+                env.push(name, map.next_value_seed(FieldSeed(name))?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
         Ok(env)
+    }
+}
+
+/// The place of a name among those that are kept.
+struct KeptSeed<'k>(&'k [Arc<str>]);
+
+impl<'de> DeserializeSeed<'de> for KeptSeed<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for KeptSeed<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|kept| **kept == *name))
     }
 }
 

@@ -89,6 +89,22 @@ pub(crate) struct Client {
     log: PathBuf,
 }
 
+/// The first result of a call, as the daemon wrote it. It holds the whole entry of a process, of which most callers want little.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer(Vec<u8>);
+
+impl Answer {
+    /// The JSON text.
+    pub(crate) fn json(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As a value; `null` if there is none.
+    pub(crate) fn to_value(&self) -> Value {
+        serde_json::from_slice(&self.0).unwrap_or(Value::Null)
+    }
+}
+
 /// A call under way.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pending {
@@ -179,22 +195,33 @@ impl Client {
         let deadline = Instant::now() + QUICK;
         loop {
             let frame = self.next_frame(&pending.method, deadline, QUICK)?;
-            if !matches!(frame.last(), Some(Arg::Text(id)) if *id == pending.id) {
-                continue;
+            if matches!(frame.last(), Some(Arg::Text(id)) if *id == pending.id) {
+                let (_, answer) = self.answer_in(frame, &pending.method)?;
+                return answer.map(|answer| answer.0);
             }
-            if let Some(Arg::Json(bytes)) = frame.first()
-                && let Some(inner) = bytes
-                    .strip_prefix(b"{\"args\":[")
-                    .and_then(|rest| rest.strip_suffix(b"]}"))
-            {
-                return Ok(inner.to_vec());
-            }
-            // An error, or another writer's spacing: take the long way.
-            let reply = Reply::parse(frame)
-                .ok_or_else(|| self.foreign(&pending.method, &"a reply without envelope"))?;
-            let first = reply.result?.into_iter().next().unwrap_or(Value::Null);
-            return Ok(first.to_string().into_bytes());
         }
+    }
+
+    /// The first result in a reply, unparsed, and the id of its call.
+    fn answer_in(
+        &self,
+        frame: Vec<Arg>,
+        method: &str,
+    ) -> Result<(String, Result<Answer, CallError>), CallError> {
+        if let [Arg::Json(bytes), Arg::Text(id)] = frame.as_slice()
+            && let Some(inner) = bytes
+                .strip_prefix(b"{\"args\":[")
+                .and_then(|rest| rest.strip_suffix(b"]}"))
+        {
+            return Ok((id.clone(), Ok(Answer(inner.to_vec()))));
+        }
+        // An error, or another writer's spacing: take the long way.
+        let reply = Reply::parse(frame).ok_or_else(|| self.foreign(method, &"a reply without envelope"))?;
+        let answer = reply.result.map(|results| {
+            let first = results.into_iter().next().unwrap_or(Value::Null);
+            Answer(first.to_string().into_bytes())
+        });
+        Ok((reply.id, answer.map_err(CallError::Refused)))
     }
 
     /// Runs many calls of one method, at most `at_once` at a time. `each` hears of every answer with the position of its
@@ -204,7 +231,7 @@ impl Client {
         method: &str,
         args: Vec<Vec<Value>>,
         at_once: usize,
-        mut each: impl FnMut(&mut Client, usize, Result<Value, CallError>) -> Result<(), CallError>,
+        mut each: impl FnMut(&mut Client, usize, Result<Answer, CallError>) -> Result<(), CallError>,
     ) -> Result<(), CallError> {
         let mut waiting: VecDeque<(usize, Vec<Value>)> = args.into_iter().enumerate().collect();
         let mut running: Vec<(usize, Pending)> = Vec::new();
@@ -219,7 +246,8 @@ impl Client {
             if running.is_empty() {
                 return failed.map_or(Ok(()), Err);
             }
-            let (id, result) = self.next_reply(method, Instant::now() + SLOW, SLOW)?;
+            let frame = self.next_frame(method, Instant::now() + SLOW, SLOW)?;
+            let (id, result) = self.answer_in(frame, method)?;
             let Some(found) = running.iter().position(|(_, pending)| pending.id == id) else {
                 continue;
             };
@@ -412,7 +440,7 @@ mod tests {
         let args = (0..5).map(|n| vec![Value::from(n)]).collect();
         let error = client
             .act_on_each("stopProcessId", args, 2, |_, at, result| {
-                result.map(|value| seen.push((at, value.as_u64().unwrap() as usize)))
+                result.map(|answer| seen.push((at, answer.to_value().as_u64().unwrap() as usize)))
             })
             .unwrap_err();
         assert_eq!(error.refusal(), Some("2 : id unknown"));

@@ -89,7 +89,7 @@ impl Module {
         }
         let (names, args): (Vec<String>, Vec<Vec<Value>>) = resolved.into_iter().unzip();
         client.act_on_each(method::PREPARE, args, 1, |_, at, result| {
-            let started = result?;
+            let started = result?.to_value();
             let count = started.as_array().map_or(1, Vec::len);
             context
                 .console

@@ -1,6 +1,7 @@
 //! Box-drawing tables.
 
 use crate::style::Brush;
+use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// One field: what it says, and how it is painted.
@@ -14,8 +15,12 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn plain(text: impl Into<String>) -> Cell {
+        let text = text.into();
         Cell {
-            text: tame(&text.into()),
+            text: match tame(&text) {
+                Cow::Borrowed(_) => text,
+                Cow::Owned(tamed) => tamed,
+            },
             paint: None,
             mark: None,
         }
@@ -34,19 +39,20 @@ impl Cell {
         self
     }
 
-    fn render(&self, brush: Brush, width: usize) -> String {
+    fn render(&self, out: &mut String, brush: Brush, width: usize) {
         let (mark, taken) = self
             .mark
             .as_ref()
             .map_or(("", 0), |(mark, width)| (mark.as_str(), *width));
         let room = width.saturating_sub(taken);
         let text = cut(&self.text, room);
-        let pad = " ".repeat(room.saturating_sub(text.width()));
-        let text = match self.paint {
-            Some(paint) => paint(brush, text),
-            None => text,
-        };
-        format!("{mark}{text}{pad}")
+        let pad = room.saturating_sub(columns(&text));
+        out.push_str(mark);
+        match self.paint.filter(|_| brush.on) {
+            Some(paint) => out.push_str(&paint(brush, text.into_owned())),
+            None => out.push_str(&text),
+        }
+        out.extend(std::iter::repeat_n(' ', pad));
     }
 }
 
@@ -120,19 +126,33 @@ impl Table {
         }
         for row in &self.rows {
             for (cell, width) in row.iter().zip(&self.widths) {
-                out.push_str(&format!("{bar} {} ", cell.render(brush, width.saturating_sub(2))));
+                out.push_str(&bar);
+                out.push(' ');
+                cell.render(&mut out, brush, width.saturating_sub(2));
+                out.push(' ');
             }
-            out.push_str(&format!("{bar}\n"));
+            out.push_str(&bar);
+            out.push('\n');
         }
         out.push_str(&rule("└", "┴", "┘"));
         out
     }
 }
 
+/// How many columns a text takes.
+fn columns(text: &str) -> usize {
+    let is_plain = |byte: &u8| (b' '..=b'~').contains(byte);
+    if text.as_bytes().iter().all(is_plain) {
+        text.len()
+    } else {
+        text.width()
+    }
+}
+
 /// Text of at most `width` columns; what does not fit ends in an ellipsis.
-pub(crate) fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
+pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    if columns(text) <= width {
+        return text.into();
     }
     let mut out = String::new();
     let mut used = 0;
@@ -147,17 +167,17 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     if width > 0 {
         out.push('…');
     }
-    out
+    out.into()
 }
 
 /// Control characters of a name or path would break the table, or the terminal.
-pub(crate) fn tame(text: &str) -> String {
+pub(crate) fn tame(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
         text.chars()
             .map(|c| if c.is_control() { '\u{fffd}' } else { c })
             .collect()
     } else {
-        text.to_owned()
+        text.into()
     }
 }
 

@@ -26,8 +26,10 @@ pub(crate) enum Source {
 
 /// Text that can be read from standard input at most.
 const STDIN_LIMIT: u64 = 16 << 20;
-/// Starts under way at once, unless the user says otherwise.
+/// Starts under way at once, unless the user says otherwise: of apps that are waited for until they are up …
 const STARTS: usize = 16;
+/// … and of those whose start is answered once their process is there.
+const QUICK_STARTS: usize = 128;
 
 /// A target that is a configuration: `-`, or a name that says so.
 pub(crate) fn config_source(target: &str) -> Option<Source> {
@@ -311,11 +313,13 @@ pub(crate) fn launch(
         }
         args.push(vec![Value::Object(resolved.app)]);
     }
-    let at_once = asked_at_once(context).unwrap_or(STARTS);
+    let at_once = asked_at_once(context).unwrap_or(if apps.iter().any(is_waited_for) {
+        STARTS
+    } else {
+        QUICK_STARTS
+    });
     client.act_on_each(method::PREPARE, args, at_once, |_, at, result| {
-        let started = result?;
-        context.note_started(&started);
-        let count = started.as_array().map_or(1, Vec::len);
+        let count = context.note_started(&result?);
         context.console.info(format_args!(
             "App [{}] launched ({count} instances)",
             apps[at].name()
@@ -323,6 +327,15 @@ pub(crate) fn launch(
         Ok(())
     })?;
     Ok(())
+}
+
+/// Whether a start is answered only when the app is up: it says `ready`, or listens.
+fn is_waited_for(app: &Checked) -> bool {
+    let app = app.as_object();
+    app.get("wait_ready").is_some_and(pm2::js::truthy)
+        || app.get("exec_mode").and_then(Value::as_str) == Some("cluster_mode")
+        // A number of instances makes a cluster of a Node app.
+        || app.get("instances").is_some_and(pm2::js::truthy)
 }
 
 #[cfg(test)]

@@ -224,7 +224,7 @@ fn side_by_side(
         context.acted_on.borrow_mut().insert(id);
         let known = list.iter().find(|p| p.pm_id == id);
         // It may have a new one.
-        let name = name_in(&answer)
+        let name = name_in(&answer.to_value())
             .or_else(|| known.map(|p| p.name.clone()))
             .unwrap_or_default();
         console.info(format_args!("[{name}]({id}) ✓"));

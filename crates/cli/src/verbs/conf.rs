@@ -1,7 +1,7 @@
 //! set, multiset, unset, get, conf, config: what `module_conf.json` keeps for apps and modules.
 
 use super::Then;
-use crate::client::CallError;
+use crate::client::{Answer, CallError};
 use crate::context::{Context, var};
 use crate::failure::Failure;
 use crate::module_conf::{read, update};
@@ -216,7 +216,7 @@ fn refresh(context: &Context<'_>, name: &str) -> Result<(), Failure> {
         .iter()
         .map(|id| vec![json!({ "id": id, "env": env })])
         .collect();
-    let restart = |_: &mut _, _, result: Result<Value, CallError>| result.map(|_| ());
+    let restart = |_: &mut _, _, result: Result<Answer, CallError>| result.map(|_| ());
     client.act_on_each(method::RESTART_PROCESS_ID, args, 2, restart)?;
     context.console.info(format_args!("Module {name} restarted"));
     Ok(())

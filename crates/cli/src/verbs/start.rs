@@ -154,7 +154,8 @@ fn fresh(context: &Context<'_>, client: &mut Client, app: &Checked) -> Result<()
         text("exec_mode")
     ));
     context.console.flush();
-    context.note_started(&client.act(method::PREPARE, &(&resolved.app,))?);
+    let started = client.act(method::PREPARE, &(&resolved.app,))?;
+    context.note_ids(&started);
     context.console.info("Done.");
     Ok(())
 }

@@ -4,8 +4,11 @@
 //! entries that have the same ones in the same order ([`Fields::share`]). There is no hash table: a field is found by looking at the names
 //! in turn.
 
+use std::fmt;
 use std::sync::Arc;
 
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Number, Value};
 
@@ -104,6 +107,60 @@ impl Serialize for Field {
             Field::Vars(vars) => vars.serialize(serializer),
             Field::Other(value) => value.serialize(serializer),
         }
+    }
+}
+
+/// Reads the value of the field that has this name, without going by way of a [`Value`] for what is no list or object.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldSeed<'n>(pub &'n str);
+
+impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
+    type Value = Field;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Field, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FieldSeed<'_> {
+    type Value = Field;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Field, E> {
+        Ok(Field::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Field, E> {
+        Ok(Field::Bool(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Field, E> {
+        Ok(Field::Number(number.into()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Field, E> {
+        Ok(Field::Number(number.into()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Field, E> {
+        Ok(Number::from_f64(number).map_or(Field::Null, Field::Number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Field, E> {
+        Ok(Field::Text(text.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Field, A::Error> {
+        let value = Value::deserialize(SeqAccessDeserializer::new(items))?;
+        Ok(Field::of(self.0, value))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Field, A::Error> {
+        let value = Value::deserialize(MapAccessDeserializer::new(members))?;
+        Ok(Field::of(self.0, value))
     }
 }
 
@@ -257,7 +314,8 @@ impl Fields {
         })
     }
 
-    fn push(&mut self, name: Arc<str>, field: Field) {
+    /// Puts a field behind the others. None of them has its name.
+    pub(super) fn push(&mut self, name: Arc<str>, field: Field) {
         if self.values.len() == self.values.capacity() {
             self.values.reserve_exact(MORE);
         }
@@ -302,6 +360,29 @@ mod tests {
             fields(json!({ "env": [1] })).get("env").map(Field::to_value),
             Some(json!([1]))
         );
+    }
+
+    #[test]
+    fn a_field_is_read_as_its_value_would_be() {
+        let read = |name: &str, text: &str| {
+            let mut reader = serde_json::Deserializer::from_str(text);
+            FieldSeed(name).deserialize(&mut reader).unwrap()
+        };
+        for text in [
+            "null",
+            "true",
+            "-1",
+            "18446744073709551615",
+            "1.5",
+            r#""a\u00e9""#,
+            "[1,[2]]",
+            r#"{"z":1,"a":{"b":null}}"#,
+        ] {
+            for name in ["x", VARS] {
+                let value: Value = serde_json::from_str(text).unwrap();
+                assert_eq!(read(name, text), Field::of(name, value), "{name} {text}");
+            }
+        }
     }
 
     #[test]

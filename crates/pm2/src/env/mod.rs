@@ -14,7 +14,7 @@ mod reports;
 mod watch;
 
 pub(crate) use fields::serialize_all;
-pub use fields::{Field, Fields};
+pub use fields::{Field, FieldSeed, Fields};
 pub use policy::PolicyDefaults;
 pub use prepare::{Entry, PrepareError, PrepareFacts, duplicate, prepare, suffix_log_path, suffix_pid_path};
 pub use render::{HealthShown, LimitsShown, ListElement, Monit};
@@ -85,6 +85,11 @@ impl Pm2Env {
     /// All fields.
     pub fn fields(&self) -> &Fields {
         &self.0
+    }
+
+    /// Puts a field behind the others; for readers, who know that none of them has its name.
+    pub fn push(&mut self, name: &std::sync::Arc<str>, field: Field) {
+        self.0.push(std::sync::Arc::clone(name), field);
     }
 
     /// The whole object.

@@ -213,24 +213,26 @@ pub const ATTRIBUTES: &[Attribute] = &[
 pub fn attribute(name: &str) -> Option<&'static Attribute> {
     ATTRIBUTES
         .iter()
-        .find(|a| a.name == name || a.aliases.contains(&name) || camel_case(a.name) == name)
+        .find(|a| a.name == name || a.aliases.contains(&name) || camel_chars(a.name).eq(name.chars()))
 }
 
 /// `max_memory_restart` → `maxMemoryRestart`.
 pub fn camel_case(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
+    camel_chars(name).collect()
+}
+
+/// The same letter by letter: hundreds of names are compared for each app.
+fn camel_chars(name: &str) -> impl Iterator<Item = char> {
     let mut up = false;
-    for c in name.chars() {
-        if c == '_' {
-            up = true;
-        } else if up {
-            out.extend(c.to_uppercase());
-            up = false;
-        } else {
-            out.push(c);
+    name.chars().filter_map(move |c| {
+        let raised = std::mem::replace(&mut up, c == '_');
+        match c {
+            '_' => None,
+            // Names are ASCII.
+            c if raised => Some(c.to_ascii_uppercase()),
+            c => Some(c),
         }
-    }
-    out
+    })
 }
 
 #[cfg(test)]

@@ -54,10 +54,13 @@ pub fn is_overlay(key: &str) -> bool {
 /// false, 0 or empty counts as not written where the name has a second spelling in camelCase; so it may yet have its default.
 pub(super) fn written<'a>(attribute: &Attribute, raw: &'a Object) -> Option<&'a Value> {
     let get = |key: &str| raw.get(key).filter(|v| !v.is_null());
-    let camel = camel_case(attribute.name);
+    let has_camel = attribute.name.contains('_');
     get(attribute.name)
-        .filter(|v| camel == attribute.name || js::truthy(v))
-        .or_else(|| get(&camel).filter(|v| js::truthy(v)))
+        .filter(|v| !has_camel || js::truthy(v))
+        .or_else(|| {
+            let camel = has_camel.then(|| camel_case(attribute.name));
+            camel.and_then(|camel| get(&camel).filter(|v| js::truthy(v)))
+        })
         .or_else(|| {
             attribute
                 .aliases

@@ -103,7 +103,7 @@ fn fact(label: &'static str, value: String, width: usize, palette: Palette) -> L
 
 fn both_ends(left: &str, right: &str, width: usize, palette: Palette) -> Line<'static> {
     let room = width.saturating_sub(right.chars().count() + 1);
-    let left = render::cut(left, room);
+    let left = render::cut(left, room).into_owned();
     let gap =
         width.saturating_sub(unicode_width::UnicodeWidthStr::width(left.as_str()) + right.chars().count());
     Line::from(vec![
