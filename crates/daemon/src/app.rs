@@ -35,6 +35,8 @@ pub(crate) struct App {
     pub(crate) limits_trouble: Option<String>,
     /// Its ends that nobody asked for.
     pub(crate) ends: Ends,
+    /// Its lives among the daemon's.
+    pub(crate) lives: Vec<Incarnation>,
 }
 
 /// Memory and CPU, measured between two looks by anyone.
@@ -150,6 +152,7 @@ impl App {
             ailment: None,
             limits_trouble: None,
             ends: Ends::new(),
+            lives: Vec::new(),
         }
     }
 

@@ -289,6 +289,9 @@ impl Daemon {
             held: child.fds,
         };
         self.lives.insert(incarnation, life);
+        if let Some(app) = self.apps.get_mut(&id) {
+            app.lives.push(incarnation);
+        }
         self.look_soon();
         self.enter_worker(id, incarnation);
         for trouble in troubles {
@@ -304,8 +307,13 @@ impl Daemon {
             .is_some_and(|life| life.exited && life.open_streams == 0 && life.channel.is_none());
         if over {
             self.write_crash(incarnation);
-            if let Some(cgroup) = self.lives.remove(&incarnation).and_then(|life| life.cgroup) {
-                self.cgroups.remove(cgroup);
+            if let Some(life) = self.lives.remove(&incarnation) {
+                if let Some(app) = self.apps.get_mut(&life.id) {
+                    app.lives.retain(|own| *own != incarnation);
+                }
+                if let Some(cgroup) = life.cgroup {
+                    self.cgroups.remove(cgroup);
+                }
             }
             let forgotten = self
                 .keeper

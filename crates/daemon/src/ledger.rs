@@ -214,10 +214,13 @@ impl Daemon {
         if self.ledger.boot.is_empty() {
             return;
         }
-        let lives = self
+        let Some(app) = self.apps.get(&id) else { return };
+        let lives = app
             .lives
             .iter()
-            .filter(|(_, life)| life.id == id && !life.exited)
+            .filter_map(|key| Some((key, self.lives.get(key)?)));
+        let lives = lives
+            .filter(|(_, life)| !life.exited)
             .map(|(key, life)| LifeText::of(*key, life))
             .collect();
         let bytes = write(&self.ledger.boot, lives, record);

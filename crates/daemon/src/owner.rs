@@ -358,13 +358,8 @@ impl Daemon {
         let (Some(app), Some(restored)) = (self.apps.get(&id), self.sup.restorable(id)) else {
             return;
         };
-        let mut lives: Vec<_> = self
-            .lives
-            .iter()
-            .filter(|(_, life)| life.id == id)
-            .map(|(incarnation, _)| *incarnation)
-            .collect();
-        lives.extend(self.sup.lives(id).filter(|life| !self.lives.contains_key(life)));
+        let mut lives = app.lives.clone();
+        lives.extend(self.sup.lives(id).filter(|life| !app.lives.contains(life)));
         let bytes = record::write(&app.env, app.former_env.as_ref(), &restored, &lives);
         self.note_in_ledger(id, &bytes);
         let name = record::store_name(id);

@@ -69,6 +69,7 @@ impl Daemon {
                 continue;
             }
             app.env.set("version", version);
+            self.share_with_neighbour(id);
             // What becomes of a launch is recorded anyway.
             if !self.is_launching(id) {
                 self.keep(id);

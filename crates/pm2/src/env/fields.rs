@@ -38,8 +38,8 @@ pub enum Field {
     Number(Number),
     /// Text.
     Text(Arc<str>),
-    /// The variables.
-    Vars(Fields),
+    /// The variables. In a box, as all other fields are smaller.
+    Vars(Box<Fields>),
     /// Lists, and all other objects.
     Other(Arc<Value>),
 }
@@ -52,7 +52,7 @@ impl Field {
             Value::Bool(flag) => Field::Bool(flag),
             Value::Number(number) => Field::Number(number),
             Value::String(text) => Field::Text(text.into()),
-            Value::Object(vars) if name == VARS => Field::Vars(vars.into()),
+            Value::Object(vars) if name == VARS => Field::Vars(Box::new(vars.into())),
             other => Field::Other(Arc::new(other)),
         }
     }
