@@ -1,20 +1,11 @@
 // Cluster mode: two workers of a Node app on one port, and clients that make a connection for each request.
 import { execFileSync, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
-import { cpuSeconds, until } from './sides.mjs';
+import { cpuSeconds, freePort, until } from './sides.mjs';
 
 const CLIENTS = 16;
 const SECONDS = 3;
-
-const freePort = () =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 
 const app = (delay) => `const http = require('node:http');
 const answer = ${delay ? '(r) => setTimeout(() => r.end("hello"), 20 + 180 * Math.random())' : '(r) => r.end("hello")'};

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { clusterRows } from './cluster.mjs';
 import { fleetRows } from './fleet.mjs';
 import { withHub } from './hub.mjs';
+import { preloadRows } from './preload.mjs';
 import { cpuSeconds, pss, read, until } from './sides.mjs';
 import { supervisord } from './supervisord.mjs';
 
@@ -267,6 +268,7 @@ export const rows = [
     measure: (side) => linked(side, (home) => home.managers().reduce((sum, pid) => sum + pss(pid), 0)),
   },
   ...clusterRows,
+  ...preloadRows,
   ...fleetRows,
   {
     id: 'ingest',

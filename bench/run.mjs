@@ -41,7 +41,8 @@ writeFileSync(path.join(out, 'results.json'), `${JSON.stringify({ at: new Date()
 function summary(row, figures) {
   const theirsMedian = row.alone ? null : median(figures.theirs);
   const oursMedian = median(figures.ours);
-  const better = row.alone ? null : row.more ? oursMedian / theirsMedian : theirsMedian / oursMedian;
+  // What is within the noise of nothing has no ratio.
+  const better = row.alone || theirsMedian <= 0 || oursMedian <= 0 ? null : row.more ? oursMedian / theirsMedian : theirsMedian / oursMedian;
   return { id: row.id, what: row.what, unit: row.unit, theirs: theirsMedian, ours: oursMedian, better, target: row.target, samples: figures };
 }
 

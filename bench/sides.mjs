@@ -1,6 +1,7 @@
 // The two sides of each comparison: a program that manages processes under a private home.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -110,6 +111,15 @@ export async function until(check, within = 60_000) {
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
+
+/** A port of the loopback that nobody listens on. */
+export const freePort = () =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
 
 const here = import.meta.dirname;
 export const theirs = new Side('theirs', process.execPath, [path.join(here, 'node_modules/pm2/bin/pm2')]);
