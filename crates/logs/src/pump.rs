@@ -392,6 +392,7 @@ impl Worker {
 
     /// Lets a stream carry what it has, up to its turn.
     fn carry(&mut self, id: StreamId) {
+        let streams = self.streams.len();
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
@@ -451,7 +452,7 @@ impl Worker {
         if stream.pace.floods()
             && let Some(size) = self
                 .wide
-                .widen(id, &stream.attach.pipe, stream.capacity, now.mono)
+                .widen(id, &stream.attach.pipe, stream.capacity, streams, now.mono)
         {
             stream.capacity = size;
             // What is looked at must find as much room as where it comes from. Without it, it comes in more pieces.

@@ -1,8 +1,8 @@
 //! Pipes that were made larger for a flood.
 //!
-//! A larger pipe lets an app write on while the pump moves what it wrote before. The kernel counts the pages of all pipes of a user
-//! (`/proc/sys/fs/pipe-user-pages-soft`), and one who has used them up gets tiny pipes; so only those grow that flood, together
-//! by no more than a quarter of that, and they shrink again when the flood is over.
+//! A larger pipe lets an app write on while the pump moves what it wrote before. But the kernel counts the pages of all pipes of a user
+//! (`/proc/sys/fs/pipe-user-pages-soft`), and one who has used them up gets tiny pipes. So only those grow that flood, only as long as
+//! what we know of leaves half of these pages to others, and they shrink again when the flood is over.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -18,12 +18,13 @@ pub(crate) const WIDE: usize = 256 * 1024;
 const BUDGET: usize = 16 * 1024 * 1024;
 /// How long after a flood its pipe stays large.
 const CALM: Duration = Duration::from_secs(10);
-/// The kernel's limit for the pages of all pipes of a user who is not root. 0: none.
+/// The kernel's limit for the pages of all pipes of a user; 0: none. It does not hold for root.
 const SOFT_LIMIT: &str = "/proc/sys/fs/pipe-user-pages-soft";
 
 /// The pipes that are larger than they came.
 pub(crate) struct WidePipes {
-    budget: usize,
+    /// How many bytes all pipes that we know of may have together, if some are to be large.
+    share: usize,
     /// When each shrinks again.
     until: BTreeMap<StreamId, Instant>,
 }
@@ -31,13 +32,12 @@ pub(crate) struct WidePipes {
 impl WidePipes {
     pub(crate) fn new() -> Self {
         let limit = std::fs::read_to_string(SOFT_LIMIT).ok();
-        let pages: Option<usize> = limit.and_then(|text| text.trim().parse().ok());
-        let budget = match pages {
-            None | Some(0) => BUDGET,
-            Some(pages) => BUDGET.min(pages.saturating_mul(rustix::param::page_size()) / 4),
-        };
+        let pages = limit.and_then(|text| text.trim().parse().ok());
         Self {
-            budget,
+            share: match pages {
+                Some(pages @ 1..) if !rustix::process::geteuid().is_root() => share(pages),
+                _ => usize::MAX,
+            },
             until: BTreeMap::new(),
         }
     }
@@ -49,20 +49,21 @@ impl WidePipes {
         }
     }
 
-    /// Makes the pipe of a flood large, or keeps it so for some time more. Returns its size if that is new.
+    /// Makes the pipe of a flood large, or keeps it so for some time more. Returns its size if that is new. There are so many `streams`.
     pub(crate) fn widen(
         &mut self,
         id: StreamId,
         pipe: &OwnedFd,
         capacity: usize,
+        streams: usize,
         now: Instant,
     ) -> Option<usize> {
         if let Some(until) = self.until.get_mut(&id) {
             *until = now + CALM;
             return None;
         }
-        let used = self.until.len() * (WIDE - COMMON);
-        if capacity >= WIDE || used + (WIDE - COMMON) > self.budget {
+        let extra = (self.until.len() + 1) * (WIDE - COMMON);
+        if capacity >= WIDE || extra > BUDGET || streams.saturating_mul(COMMON) + extra > self.share {
             return None;
         }
         // Refused above the user's share: then it stays as it is.
@@ -102,6 +103,11 @@ impl WidePipes {
     }
 }
 
+/// Half of so many pages, in bytes.
+fn share(pages: usize) -> usize {
+    pages.saturating_mul(rustix::param::page_size()) / 2
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -115,11 +121,11 @@ mod tests {
         let (mut reader, mut writer) = std::io::pipe().unwrap();
         let pipe = OwnedFd::from(reader.try_clone().unwrap());
         let start = Instant::now();
-        assert_eq!(wide.widen(id, &pipe, COMMON, start), Some(WIDE));
+        assert_eq!(wide.widen(id, &pipe, COMMON, 2, start), Some(WIDE));
         assert_eq!(rustix::pipe::fcntl_getpipe_size(&pipe), Ok(WIDE));
         // The flood goes on: so long it stays as it is.
         let later = start + CALM / 2;
-        assert_eq!(wide.widen(id, &pipe, WIDE, later), None);
+        assert_eq!(wide.widen(id, &pipe, WIDE, 2, later), None);
         assert_eq!(wide.calm(start + CALM), []);
         assert_eq!(wide.next(), Some(later + CALM));
 
@@ -148,17 +154,38 @@ mod tests {
     }
 
     #[test]
-    fn all_together_take_no_more_than_they_may() {
+    fn all_together_leave_half_of_the_pages_to_others() {
         let mut wide = WidePipes::new();
-        wide.budget = WIDE - COMMON;
-        let (first, _first) = std::io::pipe().unwrap();
-        let (second, _second) = std::io::pipe().unwrap();
-        let (first, second) = (OwnedFd::from(first), OwnedFd::from(second));
+        // Ten pipes, and what two large ones have more.
+        let pages = 2 * (10 * COMMON + 2 * (WIDE - COMMON)) / rustix::param::page_size();
+        wide.share = share(pages);
+        let pipes: Vec<_> = (0..3).map(|_| std::io::pipe().unwrap()).collect();
+        let ends: Vec<_> = pipes
+            .iter()
+            .map(|(read, _)| OwnedFd::from(read.try_clone().unwrap()))
+            .collect();
         let now = Instant::now();
-        assert_eq!(wide.widen(StreamId(1), &first, COMMON, now), Some(WIDE));
-        assert_eq!(wide.widen(StreamId(2), &second, COMMON, now), None);
-        assert_eq!(rustix::pipe::fcntl_getpipe_size(&second), Ok(COMMON));
+        assert_eq!(wide.widen(StreamId(1), &ends[0], COMMON, 10, now), Some(WIDE));
+        assert_eq!(wide.widen(StreamId(2), &ends[1], COMMON, 11, now), None);
+        assert_eq!(wide.widen(StreamId(2), &ends[1], COMMON, 10, now), Some(WIDE));
+        assert_eq!(wide.widen(StreamId(3), &ends[2], COMMON, 10, now), None);
+        assert_eq!(rustix::pipe::fcntl_getpipe_size(&ends[2]), Ok(COMMON));
         wide.forget(StreamId(1));
-        assert_eq!(wide.widen(StreamId(2), &second, COMMON, now), Some(WIDE));
+        assert_eq!(wide.widen(StreamId(3), &ends[2], COMMON, 10, now), Some(WIDE));
+    }
+
+    #[test]
+    fn without_a_limit_there_is_one_of_our_own() {
+        let mut wide = WidePipes::new();
+        wide.share = usize::MAX;
+        let now = Instant::now();
+        for id in 0..(BUDGET / (WIDE - COMMON)) as u64 {
+            wide.adopt(StreamId(id), WIDE, now);
+        }
+        let (read, _write) = std::io::pipe().unwrap();
+        assert_eq!(
+            wide.widen(StreamId(1000), &OwnedFd::from(read), COMMON, 1, now),
+            None
+        );
     }
 }
