@@ -43,6 +43,8 @@ pub(crate) struct App {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
     last: Option<(Sample, Mono)>,
+    /// When it was looked at last.
+    looked: Option<Mono>,
     monit: Monit,
     recent: Recent,
 }
@@ -55,6 +57,7 @@ impl Usage {
             return self.monit;
         };
         self.monit.memory = sample.rss_bytes;
+        self.looked = Some(now);
         match self.last {
             Some((before, at)) if before.pid == sample.pid && before.start_ticks == sample.start_ticks => {
                 let elapsed_ms = now.0.saturating_sub(at.0);
@@ -79,6 +82,12 @@ impl Usage {
                 .take(look, os::proc::started_ms(&sample).map_or(now, Mono));
         }
         self.monit
+    }
+
+    /// Whether this process was looked at so short a time ago that another look would say nothing new.
+    pub(crate) fn is_fresh(&self, now: Mono, pid: u32) -> bool {
+        self.looked.is_some_and(|at| now.0 < at.0 + SHORTEST_INTERVAL_MS)
+            && self.last.is_some_and(|(sample, _)| sample.pid == pid)
     }
 
     /// The last minute.
@@ -183,4 +192,36 @@ impl Life {
 /// The key under which the keeper knows a life.
 pub(crate) fn key_of(incarnation: Incarnation) -> u64 {
     incarnation.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_holds_for_a_moment_and_for_its_process() {
+        let sample = |pid| Sample {
+            pid,
+            ppid: 1,
+            pgid: pid,
+            sid: pid,
+            state: b'S',
+            cpu_ticks: 0,
+            start_ticks: 1,
+            threads: 1,
+            rss_bytes: 4096,
+            virtual_bytes: 8192,
+        };
+        let mut usage = Usage::default();
+        assert!(!usage.is_fresh(Mono(0), 7));
+        usage.update(Mono(1000), Some(sample(7)));
+        let fresh =
+            [(1000, 7), (1099, 7), (1100, 7), (1000, 8)].map(|(at, pid)| usage.is_fresh(Mono(at), pid));
+        assert_eq!(fresh, [true, true, false, false]);
+        // A look that is too early for its share of the CPU counts for its memory.
+        usage.update(Mono(1050), Some(sample(7)));
+        assert!(usage.is_fresh(Mono(1149), 7));
+        usage.update(Mono(1100), None);
+        assert!(!usage.is_fresh(Mono(1100), 7));
+    }
 }

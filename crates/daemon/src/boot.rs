@@ -189,15 +189,15 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
     daemon.host = HostMetrics::wanted(&stored);
     daemon.begin_crash_watch();
     daemon.greet(handed.daemon_starts);
-    daemon.carry_on(handed);
     daemon.disk.write(
         daemon.home.pid_file.clone(),
         std::process::id().to_string(),
         0o644,
     );
-    daemon.look_at_host();
-    // Whoever is told that we are ready may look for the pid file at once.
+    // Whoever is told that we are ready may look for the pid file at once. What the entries give the disk to do is not waited for.
     daemon.disk.finish();
+    daemon.carry_on(handed);
+    daemon.look_at_host();
     if daemon.home.agent_conf.exists() {
         daemon.start_agent(None);
     }

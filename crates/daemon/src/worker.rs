@@ -44,7 +44,7 @@ impl Daemon {
         }
     }
 
-    /// Measure all processes that are online.
+    /// Measure all processes that are online, but those that somebody looked at a moment ago.
     pub(crate) fn measure(&mut self) {
         let now = clock::mono();
         for (id, app) in &mut self.apps {
@@ -53,6 +53,9 @@ impl Daemon {
                 Some(pid) => pid.filter(|_| online.is_some()),
                 None => online.and_then(|view| view.pid),
             };
+            if pid.is_some_and(|pid| app.usage.is_fresh(now, pid)) {
+                continue;
+            }
             let sample = pid.and_then(|pid| self.sampler.sample(pid));
             app.usage.update(now, sample);
         }
