@@ -1,5 +1,5 @@
 // Keeper and daemon end together: what lives on is managed again, and nothing is started twice.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
 import { Manager } from '../lib/manager.ts';
@@ -23,7 +23,17 @@ async function killBoth() {
   process.kill(keeper, 'SIGSTOP');
   process.kill(daemon, 'SIGKILL');
   process.kill(keeper, 'SIGKILL');
-  await until('both are gone', () => !alive(daemon) && !alive(keeper));
+  await until('both are gone', () => hasEnded(daemon) && hasEnded(keeper));
+}
+
+/** Whether the last thread has ended too: until then its sockets are open, and the next command would be let in. */
+function hasEnded(pid: number): boolean {
+  if (alive(pid)) return false;
+  try {
+    return readdirSync(`/proc/${pid}/task`).length <= 1;
+  } catch {
+    return true;
+  }
 }
 
 /** Says a line each time it is sent SIGUSR2, and nothing in between. */
