@@ -22,14 +22,13 @@ for (const row of chosen) {
     continue;
   }
   process.stderr.write(`${row.what} …\n`);
-  const figures = { theirs: [], ours: [] };
-  for (let round = 0; round < (row.rounds ?? 3); round += 1) {
-    const sides = row.alone ? [ours] : round % 2 === 0 ? [peer, ours] : [ours, peer];
-    for (const side of sides) {
-      figures[side.name].push(...(await row.measure(side)));
-    }
+  try {
+    results.push(summary(row, await measured(row, peer)));
+  } catch (error) {
+    // What the others took minutes for is not lost with it.
+    process.stderr.write(`${row.what}: ${error?.stack ?? error}\n`);
+    process.exitCode = 1;
   }
-  results.push(summary(row, figures));
 }
 
 print(results);
@@ -37,6 +36,16 @@ const out = path.join(import.meta.dirname, 'out');
 mkdirSync(out, { recursive: true });
 const machine = { cpus: cpus().length, model: cpus()[0]?.model, memory: totalmem(), kernel: release(), node: process.version };
 writeFileSync(path.join(out, 'results.json'), `${JSON.stringify({ at: new Date().toISOString(), machine, results }, null, 2)}\n`);
+
+/** The samples of both sides, in turn. */
+async function measured(row, peer) {
+  const figures = { theirs: [], ours: [] };
+  for (let round = 0; round < (row.rounds ?? 3); round += 1) {
+    const sides = row.alone ? [ours] : round % 2 === 0 ? [peer, ours] : [ours, peer];
+    for (const side of sides) figures[side.name].push(...(await row.measure(side)));
+  }
+  return figures;
+}
 
 function summary(row, figures) {
   const theirsMedian = row.alone ? null : median(figures.theirs);
