@@ -20,6 +20,16 @@ export function processesWith(entry: string): number[] {
     .map(Number);
 }
 
+/** The pid of its parent; 0 once it is gone. Numbers wrap around, so that a child may well have the smaller one. */
+export function parentOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return 0;
+  }
+}
+
 export function alive(pid: number): boolean {
   try {
     // A zombie is dead already: its parent has only not asked yet.

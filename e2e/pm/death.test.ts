@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect } from 'vitest';
 import { clientProgram } from '../lib/client.ts';
 import { Manager } from '../lib/manager.ts';
 import { freePort } from '../lib/port.ts';
-import { alive } from '../lib/scratch.ts';
+import { alive, parentOf } from '../lib/scratch.ts';
 import { apps, onlyOurs } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
@@ -180,7 +180,7 @@ onlyOurs('kill -9 of the keeper leaves the apps alive and managed', async () => 
   await pm.ok('start', path.join(apps, 'prints.js'));
   const { pid } = await pm.app('prints');
   const daemon = pm.daemonPid();
-  const keeper = Number(readFileSync(`/proc/${daemon}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
+  const keeper = parentOf(daemon);
   process.kill(keeper, 'SIGKILL');
   await until('the daemon answers, with the app as it was', async () => {
     const entry = await pm.app('prints');

@@ -4,16 +4,13 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
-import { alive, processesWith } from '../lib/scratch.ts';
+import { alive, parentOf, processesWith } from '../lib/scratch.ts';
 import { underTest } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 const ROUNDS = Number(process.env.FAULT_ROUNDS ?? 1);
 /** Commands take about so long, ms. */
 const SPAN = 150;
-
-const parent = (pid: number) =>
-  Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
 
 /** Processes of apps: those that were told their number. */
 const processes = (pm: Manager) =>
@@ -72,7 +69,7 @@ async function round(one: Case, victim: 'daemon' | 'keeper') {
     await pm.ok('start', file);
     await pm.ok('save');
     const daemon = pm.daemonPid();
-    const target = victim === 'daemon' ? daemon : parent(daemon);
+    const target = victim === 'daemon' ? daemon : parentOf(daemon);
 
     const asked = pm.run(...one.verb.map((word) => (word === 'APP' ? script : word)));
     await new Promise((resolve) => setTimeout(resolve, delay));

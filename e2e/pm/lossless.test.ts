@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { answersOf, startCluster } from '../lib/cluster.ts';
 import { type Load, load } from '../lib/load.ts';
 import { Manager } from '../lib/manager.ts';
+import { parentOf } from '../lib/scratch.ts';
 import { apps, onlyOurs, underTest } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
@@ -25,8 +26,6 @@ const mayTrace = () => {
 };
 const traced = test.runIf(underTest === 'ours' && mayTrace());
 const pids = async () => (await pm.list()).map((entry) => entry.pid);
-const parent = (pid: number) =>
-  Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
 
 /** Runs `during` under load, and says what became of the requests. */
 async function underLoad(port: number, keepAlive: boolean, during: (load: Load) => Promise<void>) {
@@ -132,7 +131,7 @@ describe('no request is lost', () => {
   onlyOurs('when the keeper is killed, and then the daemon', async () => {
     const port = await start({}, { DELAY: 20 });
     const before = await pids();
-    const keeper = parent(pm.daemonPid());
+    const keeper = parentOf(pm.daemonPid());
     const seen = await underLoad(port, true, async () => {
       process.kill(keeper, 'SIGKILL');
       await until('another keeper', () => {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
 import { Manager } from '../lib/manager.ts';
-import { alive, processesWith } from '../lib/scratch.ts';
+import { alive, parentOf, processesWith } from '../lib/scratch.ts';
 import { apps, onlyOurs } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
@@ -13,13 +13,10 @@ beforeEach(() => {
 });
 afterEach(() => pm.dispose());
 
-const parent = (pid: number) =>
-  Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
-
 /** As if the keeper were killed in the moment in which it has no daemon, such as that of an update. */
 async function killBoth() {
   const daemon = pm.daemonPid();
-  const keeper = parent(daemon);
+  const keeper = parentOf(daemon);
   process.kill(keeper, 'SIGSTOP');
   process.kill(daemon, 'SIGKILL');
   process.kill(keeper, 'SIGKILL');

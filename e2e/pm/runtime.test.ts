@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
-import { alive, processesWith } from '../lib/scratch.ts';
+import { alive, parentOf, processesWith } from '../lib/scratch.ts';
 import { apps, calledAs, onlyOurs, underTest } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
@@ -179,7 +179,7 @@ done`,
       const run = pm.followWith({ path: 'unshare', node: false }, {}, ...args);
       await until('no dead process is left', () => /first .*pm2-runtime.* dead 0/.test(run.stdout()));
       const first = await until('process 1', () =>
-        processesWith(`PM2_HOME=${pm.home}`).find((pid) => pid !== run.pid() && alive(pid)),
+        processesWith(`PM2_HOME=${pm.home}`).find((pid) => parentOf(pid) === run.pid()),
       );
       process.kill(first, 'SIGTERM');
       expect(await run.ended).toBe(0);

@@ -1,11 +1,11 @@
 // A newer program takes over: from a daemon of ours without an app noticing, from the original by starting anew.
-import { copyFileSync, mkdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readlinkSync, realpathSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
 import { freePort } from '../lib/port.ts';
-import { alive } from '../lib/scratch.ts';
+import { alive, parentOf } from '../lib/scratch.ts';
 import { apps, onlyOurs, ourBinary, realPm2 } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
@@ -16,8 +16,6 @@ beforeEach(() => {
 afterEach(() => pm.dispose());
 
 const exe = (pid: number) => readlinkSync(`/proc/${pid}/exe`);
-const parent = (pid: number) =>
-  Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
 
 /** Our program under another path, as a newer release would be. */
 function another(name: string) {
@@ -64,7 +62,7 @@ onlyOurs(
     expect(started.code).toBe(0);
     const before = await pm.app('logger');
     const daemon = pm.daemonPid();
-    const keeper = parent(daemon);
+    const keeper = parentOf(daemon);
     const kept = new http.Agent({ keepAlive: true, maxSockets: 1 });
     const fresh = new http.Agent({ keepAlive: false });
     expect(await until('the app serves', () => get(port, kept))).toBe(String(before.pid));
@@ -91,7 +89,7 @@ onlyOurs(
       expect(stdout).toContain('1 of 1 running processes went on without a restart');
       expect(pm.daemonPid()).not.toBe(last);
       expect(exe(pm.daemonPid())).toBe(program.path);
-      expect(parent(pm.daemonPid())).toBe(keeper);
+      expect(parentOf(pm.daemonPid())).toBe(keeper);
       expect(exe(keeper)).toBe(program.path);
     }
     const so_far = answers;
@@ -119,7 +117,7 @@ onlyOurs('a keeper that is killed during an update takes no app with it', async 
   await pm.ok('start', path.join(apps, 'prints.js'));
   const { pid } = await pm.app('prints');
   const program = another('next');
-  const keeper = parent(pm.daemonPid());
+  const keeper = parentOf(pm.daemonPid());
   // It is asked, but does not get to it.
   process.kill(keeper, 'SIGSTOP');
   const updating = pm.with(program, ['update']);
@@ -135,11 +133,11 @@ onlyOurs('a keeper that is killed during an update takes no app with it', async 
   await as_it_was();
   expect((await pm.with(program, ['update'])).code).toBe(0);
   await as_it_was();
-  expect(exe(parent(pm.daemonPid()))).toBe(program.path);
+  expect(exe(parentOf(pm.daemonPid()))).toBe(program.path);
   // The new keeper is one whose death harms as little.
-  const last = parent(pm.daemonPid());
+  const last = parentOf(pm.daemonPid());
   process.kill(last, 'SIGKILL');
-  await until('another keeper', () => ![last, 1].includes(parent(pm.daemonPid())) || !alive(last));
+  await until('another keeper', () => ![last, 1].includes(parentOf(pm.daemonPid())) || !alive(last));
   await as_it_was();
   await pm.ok('restart', 'prints');
   expect((await pm.app('prints')).pid).not.toBe(pid);
