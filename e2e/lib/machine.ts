@@ -101,6 +101,8 @@ Type=oneshot
 TimeoutStartSec=infinity
 Environment=PATH=${PATH} HOME=/root
 ExecStart=$(command -v node || echo ${process.execPath}) ${program}
+# Its disk is a file that halting does not flush: what was just written would be empty files after the next boot.
+ExecStopPost=/bin/sync
 ExecStopPost=/bin/systemctl --no-block poweroff
 StandardOutput=append:/srv/program.log
 StandardError=inherit

@@ -6,11 +6,7 @@ import { bootSystemd, hasSystemd } from '../lib/machine.ts';
 import { discard, scratch } from '../lib/scratch.ts';
 import { binary, root, underTest } from '../lib/under-test.ts';
 
-// Not in each run: it passed at first, and since then apps are sent a SIGINT each second or two in this machine, by whom is not known
-// (docs/progress/3.md).
-const asked = process.env.PILOTHOUSE_TRY_SYSTEMD === '1';
-
-describe.runIf(underTest === 'ours' && asked && hasSystemd())('under systemd', () => {
+describe.runIf(underTest === 'ours' && hasSystemd())('under systemd', () => {
   // What machine/systemd.mjs wrote down, looked at by name.
   // biome-ignore lint/suspicious/noExplicitAny: as above
   let setUp: any, booted: any;
