@@ -86,8 +86,22 @@ describe('which processes', () => {
   });
 
   test('a deleted one is not', async () => {
-    await pm.ok('start', script, '--cron-restart', EACH_SECOND);
+    await pm.ok('start', script, '--cron-restart', '*/4 * * * * *');
+    // Right after one of its times: the original brings an app back that is deleted while it restarts.
+    await until('a restart', async () => (await env()).restart_time > 0);
+    await pm.status('prints', 'online');
     await pm.ok('delete', 'prints');
+    await new Promise((resolve) => setTimeout(resolve, 4100));
+    expect(await pm.list()).toEqual([]);
+  });
+
+  onlyOurs('one that is deleted while it restarts is not', async () => {
+    for (let i = 0; i < 5; i++) {
+      await pm.ok('start', script, '--cron-restart', EACH_SECOND, '--kill-timeout', '300');
+      await new Promise((resolve) => setTimeout(resolve, 1000 - (Date.now() % 1000)));
+      await pm.ok('delete', 'prints');
+      expect(await pm.list()).toEqual([]);
+    }
     await new Promise((resolve) => setTimeout(resolve, 1100));
     expect(await pm.list()).toEqual([]);
   });

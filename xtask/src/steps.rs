@@ -121,8 +121,8 @@ struct Tally {
     failed: u64,
     skipped: u64,
     broken: Vec<String>,
-    /// Names of the tests that failed, to be said again at the end.
-    names: Vec<String>,
+    /// The tests that failed, each with what it said, to be told again at the end.
+    failures: Vec<String>,
 }
 
 impl Tally {
@@ -172,8 +172,8 @@ pub(crate) fn test() -> Result<()> {
         // What fails on one side is no reason not to look at the other.
         outcomes.into_iter().collect()
     });
-    for name in &tally.names {
-        println!("failed test: {name}");
+    for failure in &tally.failures {
+        println!("failed test: {failure}");
     }
     for step in &tally.broken {
         println!("failed step: {step}");
@@ -200,7 +200,13 @@ fn nextest(tally: &mut Tally) -> Result<()> {
             case = line;
         } else if line.starts_with("<failure") || line.starts_with("<error") {
             let of = |key| attribute(case, key).unwrap_or("?");
-            tally.names.push(format!("{} {}", of("classname"), of("name")));
+            let said = attribute(line, "message").unwrap_or_default();
+            tally.failures.push(format!(
+                "{} {}{}",
+                of("classname"),
+                of("name"),
+                gist(&said.replace("&#10;", "\n"))
+            ));
         }
     }
     if let Some(line) = report.lines().find(|l| l.contains("<testsuites")) {
@@ -214,6 +220,19 @@ fn nextest(tally: &mut Tally) -> Result<()> {
         tally.failed += failed;
     }
     outcome
+}
+
+/// What a failed test said, up to where its stack begins: enough to tell a wrong answer from a test that took
+/// too long, in a report of which often only the end is kept.
+fn gist(message: &str) -> String {
+    let told = message
+        .lines()
+        .map(str::trim_end)
+        .take_while(|line| !line.trim_start().starts_with("at "))
+        .filter(|line| !line.is_empty());
+    told.take(16)
+        .map(|line| format!("\n    {}", line.chars().take(200).collect::<String>()))
+        .collect()
 }
 
 fn attribute<'a>(line: &'a str, key: &str) -> Option<&'a str> {
@@ -245,14 +264,24 @@ fn vitest(tally: &mut Tally, dir: &str, envs: &[(&str, String)]) -> Result<()> {
         let place = path.strip_prefix(root()).unwrap_or(path).display();
         let tests = file["assertionResults"].as_array();
         let failed = tests.into_iter().flatten().filter(|t| t["status"] == "failed");
-        let mut names: Vec<_> = failed
-            .map(|t| format!("{place} > {}", t["fullName"].as_str().unwrap_or("?")))
+        let side: String = envs
+            .iter()
+            .filter(|(key, _)| *key == "UNDER_TEST")
+            .map(|(key, value)| format!("{key}={value} "))
+            .collect();
+        let mut failures: Vec<_> = failed
+            .map(|test| {
+                let name = test["fullName"].as_str().unwrap_or("?");
+                let said = test["failureMessages"][0].as_str().unwrap_or_default();
+                format!("{side}{place} > {name}{}", gist(said))
+            })
             .collect();
         // A file that could not be read has no tests at all.
-        if names.is_empty() && file["status"] == "failed" {
-            names.push(place.to_string());
+        if failures.is_empty() && file["status"] == "failed" {
+            let said = file["message"].as_str().unwrap_or_default();
+            failures.push(format!("{side}{place}{}", gist(said)));
         }
-        tally.names.append(&mut names);
+        tally.failures.append(&mut failures);
     }
     outcome
 }
