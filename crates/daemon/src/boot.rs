@@ -197,6 +197,9 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
     // Whoever is told that we are ready may look for the pid file at once. What the entries give the disk to do is not waited for.
     daemon.disk.finish();
     daemon.carry_on(handed);
+    for folder in [&daemon.home.root, &daemon.home.pid_dir] {
+        daemon.disk.sweep(folder);
+    }
     daemon.look_at_host();
     if daemon.home.agent_conf.exists() {
         daemon.start_agent(None);
@@ -362,9 +365,19 @@ impl Daemon {
         self.complain(&format!("{error}; starting another keeper"));
         self.keeper_died_while_replaced();
         let keeper = Keeper::respawn(&self.respawn)?;
-        self.keeper = KeeperLink::new(keeper).map_err(step("watching the keeper"))?;
+        let keeper = KeeperLink::new(keeper).map_err(step("watching the keeper"))?;
+        let former = std::mem::replace(&mut self.keeper, keeper);
+        if let Some(child) = former.into_child() {
+            tokio::spawn(collect(child));
+        }
         self.hand_over();
         self.starts_lost();
         Ok(())
     }
+}
+
+/// A keeper that this daemon started has closed its connection. That is not its end yet, but comes shortly before.
+async fn collect(child: os::spawn::Child) {
+    let _ = crate::tree::wait_for_all(vec![child.pidfd]).await;
+    let _ = os::wait::reap_one(child.pid);
 }

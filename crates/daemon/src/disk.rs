@@ -17,6 +17,7 @@ use std::time::Duration;
 use logs::Rotation;
 
 use crate::host_metrics::HostMetrics;
+use crate::leftovers;
 use crate::own_log::OwnLog;
 
 /// Jobs that may wait.
@@ -43,6 +44,10 @@ enum Job {
     },
     Remove {
         path: PathBuf,
+    },
+    /// What others were writing in this folder when they were killed.
+    Sweep {
+        folder: PathBuf,
     },
     /// To the daemon's own log, which is its standard output.
     Log {
@@ -116,6 +121,13 @@ impl Disk {
     /// Remove the file if it is there.
     pub(crate) fn remove(&self, path: impl Into<PathBuf>) {
         self.give(Job::Remove { path: path.into() });
+    }
+
+    /// Remove what processes that were killed have left unfinished in a folder.
+    pub(crate) fn sweep(&self, folder: impl Into<PathBuf>) {
+        self.give(Job::Sweep {
+            folder: folder.into(),
+        });
     }
 
     /// A line (or several) for the daemon's log, with its newline.
@@ -258,6 +270,7 @@ fn work(inbox: &Receiver<Job>, waiting: &AtomicUsize, log: &mut OwnLog) {
                     Err(error) => log.say(&format!("removing {}: {error}\n", path.display())),
                 }
             }
+            Job::Sweep { folder } => leftovers::sweep(&folder),
             Job::Host { figures } => figures.take(),
             Job::Log { line } => log.say(&line),
             Job::LogRules(rules) => log.set_rules(rules),

@@ -51,6 +51,8 @@ pub(crate) enum Event {
         /// Which socket.
         listener: node::cluster::ListenerId,
     },
+    /// The witness has ended: somebody has killed it.
+    WitnessEnded,
     /// The descendants that were signalled in this round have gone.
     TreeGone {
         /// Which process.

@@ -42,6 +42,11 @@ impl KeeperLink {
         Ok(event)
     }
 
+    /// The keeper as a child of this process, if this process started it.
+    pub(crate) fn into_child(self) -> Option<os::spawn::Child> {
+        self.keeper.into_child()
+    }
+
     /// Whether a child can be started in a cgroup.
     pub(crate) fn knows_cgroups(&self) -> bool {
         self.protocol >= KNOWS_CGROUPS

@@ -36,6 +36,7 @@ mod keeper_link;
 mod keeper_news;
 mod launching;
 mod ledger;
+mod leftovers;
 mod limits;
 mod lines;
 mod methods;

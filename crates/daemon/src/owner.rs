@@ -154,6 +154,7 @@ impl Daemon {
             }
             Event::ChannelReady { incarnation } => self.read_channel(incarnation),
             Event::Connections { listener } => self.connections_wait(listener),
+            Event::WitnessEnded => self.stay_witnessed(),
             Event::TreeGone {
                 id,
                 incarnation,

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use os::spawn::{Program, SpawnError};
+use os::spawn::{Child, Program, SpawnError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::codec::{self, Malformed, Packet};
@@ -60,8 +60,8 @@ pub struct Keeper {
     socket: OwnedFd,
     queue: VecDeque<Packet<OwnedFd>>,
     buffer: Vec<u8>,
-    /// A keeper that we started ourselves is our child, to be reaped when it dies.
-    child_pid: Option<u32>,
+    /// A keeper that we started ourselves is our child, to be collected when it has ended.
+    child: Option<Child>,
 }
 
 impl Keeper {
@@ -91,7 +91,7 @@ impl Keeper {
             socket,
             queue: VecDeque::new(),
             buffer: vec![0; BUFFER_BYTES],
-            child_pid: None,
+            child: None,
         }
     }
 
@@ -232,8 +232,15 @@ impl Keeper {
             &[null.as_fd(), stdout.as_fd(), stderr.as_fd(), theirs.as_fd()],
         )?;
         let mut keeper = Self::from_socket(ours);
-        keeper.child_pid = Some(child.pid);
+        keeper.child = Some(child);
         Ok(keeper)
+    }
+
+    /// The keeper as a child of this process, if this process started it. To be collected once it has ended: its connection is closed
+    /// a moment before that.
+    #[must_use]
+    pub fn into_child(mut self) -> Option<Child> {
+        self.child.take()
     }
 }
 
@@ -249,15 +256,6 @@ pub struct Respawn {
 impl AsFd for Keeper {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        if let Some(pid) = self.child_pid {
-            // It is dead if we start another one; else it lives on with us, and init reaps it.
-            let _ = os::wait::reap_one(pid);
-        }
     }
 }
 

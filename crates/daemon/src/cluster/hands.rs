@@ -11,7 +11,9 @@ use std::time::Duration;
 use node::cluster::{ConnId, Inherited, ListenerId, WorkerId};
 use os::custody::{Custody, Held, Left};
 
+use crate::event::Event;
 use crate::owner::Daemon;
+use crate::tree;
 
 /// The name under which the keeper holds the pair, and the pidfd of the witness.
 pub(super) const HEIRS: &str = "cluster/hands";
@@ -157,7 +159,21 @@ impl Daemon {
         let custody = Custody::begin(os::fd::duplicate(&to)?)?;
         self.cluster.hands.custody = Some(custody);
         self.cluster.hands.heirs = Some((to, from));
+        self.watch_witness();
         self.keep_heirs()
+    }
+
+    /// Be told when the witness ends. What goes wrong with that is made up for by a look now and then.
+    fn watch_witness(&self) {
+        let custody = self.cluster.hands.custody.as_ref();
+        if let Some(witness) = custody.and_then(|custody| os::fd::duplicate(custody.witness()).ok()) {
+            let events = self.events.clone();
+            tokio::spawn(async move {
+                if tree::wait_for_all(vec![witness]).await.is_ok() {
+                    let _ = events.send(Event::WitnessEnded).await;
+                }
+            });
+        }
     }
 
     /// Have the keeper hold what a new daemon looks into.
@@ -174,12 +190,15 @@ impl Daemon {
         self.keeper.put_through(HEIRS, copies)
     }
 
-    /// Somebody may have killed the witness.
+    /// Somebody may have killed the witness: then there is another one at once.
     pub(crate) fn stay_witnessed(&mut self) {
         let renewed = self.cluster.hands.custody.as_mut().map(Custody::renew);
         let kept = match renewed {
             None | Some(Ok(false)) => return,
-            Some(Ok(true)) => self.keep_heirs(),
+            Some(Ok(true)) => {
+                self.watch_witness();
+                self.keep_heirs()
+            }
             Some(Err(error)) => Err(error),
         };
         if let Err(error) = kept {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
-use crate::home::{Home, PATIENCE, alive, until, until_true};
+use crate::home::{Home, PATIENCE, alive, name_of, until, until_true};
 
 /// Serves HTTP, writes numbered lines, and uses its channel all the while.
 const BUSY: &str = r"
@@ -168,4 +168,81 @@ fn a_keeper_that_is_killed_is_replaced_and_everything_handed_over() {
     os::process::kill(daemon, 15).expect("asked");
     until_true("the end", || !alive(daemon));
     count_whole_lines(&home.log("logs/busy-out.log"));
+}
+
+fn children_of(pid: u32) -> Vec<os::proc::Sample> {
+    let mut all = Vec::new();
+    let mut sampler = os::proc::Sampler::new().expect("/proc");
+    sampler.sample_all(&mut all).expect("/proc");
+    all.retain(|sample| sample.ppid == pid);
+    all
+}
+
+#[test]
+fn a_keeper_that_the_daemon_started_leaves_no_zombie_however_late_it_ends() {
+    let mut home = Home::start_with(&[("KEEPER_LINGERS", "1")]);
+    let daemon = home.daemon_pid().expect("a daemon");
+    os::process::kill(home.keeper_pid(), 9).expect("killed");
+    home.wait_for_end();
+    // The parent of the keeper is the daemon's child, and lives on for a while when the keeper has closed its connection.
+    let parent = until("another keeper", || {
+        children_of(daemon).first().map(|one| one.pid)
+    });
+    let keeper = until("the keeper itself", || {
+        children_of(parent).first().map(|one| one.pid)
+    });
+    until_true("it holds the home", || {
+        home.try_call("ping", &json!([{}])).is_some() && home.daemon_pid() == Some(daemon)
+    });
+    os::process::kill(keeper, 9).expect("killed");
+    until_true("it is collected", || !os::process::exists(parent));
+    assert_eq!(home.daemon_pid(), Some(daemon));
+    assert!(children_of(daemon).iter().all(|child| child.state != b'Z'));
+    os::process::kill(daemon, 15).expect("asked");
+    until_true("the end", || !alive(daemon));
+}
+
+#[test]
+fn a_witness_that_is_killed_has_a_successor_at_once() {
+    let home = Home::start();
+    let script = home.script(
+        "serves.js",
+        "require('http').createServer((q, s) => s.end()).listen(0, '127.0.0.1', () => require('fs').writeFileSync('up', ''))",
+    );
+    home.run("serves", "node", &script, &json!({ "exec_mode": "cluster_mode" }));
+    until_true("it listens", || home.path().join("up").exists());
+    let daemon = home.daemon_pid().expect("a daemon");
+    let witness = || {
+        children_of(daemon)
+            .into_iter()
+            .map(|child| child.pid)
+            .find(|pid| alive(*pid) && name_of(*pid) == "pm2 witness")
+    };
+    let first = until("a witness", witness);
+    os::process::kill(first, 9).expect("killed");
+    let second = until("another witness", || witness().filter(|pid| *pid != first));
+    assert!(!os::process::exists(first), "it is collected");
+    // That one is worth as much.
+    os::process::kill(second, 9).expect("killed");
+    until("a third witness", || witness().filter(|pid| *pid != second));
+}
+
+#[test]
+fn what_a_daemon_was_writing_when_it_was_killed_does_not_stay() {
+    let home = Home::start();
+    let daemon = home.daemon_pid().expect("a daemon");
+    let unfinished = [
+        format!("pids/app-0.pid.{daemon}.tmp"),
+        format!("dump.pm2.{daemon}.tmp"),
+    ];
+    for name in &unfinished {
+        home.script(name, "half");
+    }
+    home.script("mine.tmp", "whole");
+    os::process::kill(daemon, 9).expect("killed");
+    daemon_is_another(&home, daemon);
+    until_true("they are gone", || {
+        unfinished.iter().all(|name| !home.path().join(name).exists())
+    });
+    assert_eq!(home.log("mine.tmp"), "whole");
 }

@@ -242,6 +242,12 @@ pub(crate) fn alive(pid: u32) -> bool {
     pid != 0 && os::process::exists(pid) && !is_zombie(pid)
 }
 
+/// What a process is called; empty if there is none.
+pub(crate) fn name_of(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.unwrap_or_default().trim_end().to_owned()
+}
+
 fn is_zombie(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')')

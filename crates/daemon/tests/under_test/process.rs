@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use daemon::DaemonOptions;
 use keeper::client::Respawn;
@@ -49,11 +50,34 @@ fn main() -> ExitCode {
                 keeper: link,
                 respawn: Respawn {
                     exe: exe.clone(),
-                    argv: argv("keeper"),
+                    argv: argv(if std::env::var_os(LINGERS).is_some() {
+                        "lingering-keeper"
+                    } else {
+                        "keeper"
+                    }),
                 },
                 ready,
             })
         }
+        "lingering-keeper" => linger(&argv("keeper")),
         _ => ExitCode::from(5),
+    }
+}
+
+/// Set: keepers that a daemon starts end some time after their connection is closed, as those do that hold very much.
+const LINGERS: &str = "KEEPER_LINGERS";
+/// The descriptor of the connection, where a daemon puts it.
+const CONNECTION: i32 = 3;
+
+/// Be the parent of a keeper: of its connection this process has nothing, and it ends later.
+fn linger(argv: &[OsString]) -> ExitCode {
+    let started = Command::new(&argv[0]).args(&argv[1..]).spawn();
+    drop(os::fd::inherited(CONNECTION));
+    let ended = started.and_then(|mut keeper| keeper.wait());
+    std::thread::sleep(Duration::from_millis(300));
+    if ended.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
