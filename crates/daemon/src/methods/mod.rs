@@ -13,9 +13,23 @@ use supervisor::ProcId;
 use crate::owner::Daemon;
 use crate::rpc::Responder;
 
+/// After these there is a process that was not there before.
+const STARTS: [&str; 6] = [
+    method::PREPARE,
+    method::START_PROCESS_ID,
+    method::RESTART_PROCESS_ID,
+    method::RELOAD_PROCESS_ID,
+    method::SOFT_RELOAD_PROCESS_ID,
+    method::DUPLICATE_PROCESS_ID,
+];
+
 /// Run a method. Whatever the arguments are, the client gets an answer (or, as PM2 does for a few, none) and the daemon no harm.
 pub(crate) fn call(daemon: &mut Daemon, name: &str, args: Vec<Value>, peer_pid: u32, responder: Responder) {
     let args = Args(args);
+    // Nobody would look after what is started now.
+    if daemon.ending.is_some() && STARTS.contains(&name) {
+        return responder.error("the daemon is ending");
+    }
     match name {
         method::PREPARE => processes::prepare(daemon, args, responder),
         method::START_PROCESS_ID => processes::start(daemon, &args, responder),

@@ -268,3 +268,39 @@ fn nothing_that_a_client_sends_harms_the_daemon() {
     assert_eq!(home.daemon_pid(), daemon);
     assert_eq!(home.call("ping", &json!([{}])), Ok(json!({ "msg": "pong" })));
 }
+
+#[test]
+fn once_the_end_has_begun_nothing_is_started_any_more() {
+    let home = Home::start();
+    let stubborn = home.script(
+        "stubborn.sh",
+        "trap '' INT TERM\necho up\nwhile :; do sleep 0.1; done\n",
+    );
+    let sleeper = sleeper(&home);
+    // It holds the end up.
+    home.run("stubborn", "bash", &stubborn, &json!({ "kill_timeout": 3000 }));
+    let quick = home.run("quick", "bash", &sleeper, &json!({}));
+    until_true("it can't be interrupted", || {
+        home.log("logs/stubborn-out.log") == "up\n"
+    });
+    let daemon = home.daemon_pid().expect("a daemon");
+    os::process::kill(daemon, 15).expect("asked");
+    until_true("the other one is down", || home.status(quick) == "stopped");
+    let calls = [
+        ("startProcessId", json!([quick])),
+        ("restartProcessId", json!([{ "id": quick }])),
+        ("reloadProcessId", json!([{ "id": quick }])),
+        ("softReloadProcessId", json!([{ "id": quick }])),
+        ("duplicateProcessId", json!([quick])),
+        ("prepare", json!([home.app("new", "bash", &sleeper, &json!({}))])),
+    ];
+    for (method, args) in calls {
+        assert_eq!(
+            home.call(method, &args),
+            Err("the daemon is ending".into()),
+            "{method}"
+        );
+    }
+    until_true("the end", || !alive(daemon));
+    assert_eq!(home.log("logs/quick-out.log"), "started\n");
+}
