@@ -179,6 +179,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         events: sender,
         watching: Watching::default(),
         crons: Crons::default(),
+        killers: 0,
         ending: None,
         replacing: None,
         looks: crate::health::room(),

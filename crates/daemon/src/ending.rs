@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::journal::Level;
 use crate::methods::agent::GOOD_BYE;
 use crate::owner::{Daemon, Then};
+use crate::tree;
 
 /// Time for what apps wrote last to reach files and listeners. A descendant that outlives its app may hold a pipe for ever.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -62,6 +63,34 @@ impl Daemon {
     fn tell_end(&mut self, by: pm2::bus::KilledBy) {
         if let Ok(frame) = pm2::bus::kill(by) {
             let _ = self.bus.publish(frame);
+        }
+    }
+
+    /// A client is about to delete all apps and then to ask for the end: nothing is restarted in between. Should the client end without
+    /// that, because somebody has thought better of it, things are as they were: a daemon that restarts nothing is of no use.
+    pub(crate) fn end_is_announced(&mut self, client: u32) {
+        self.handle(Input::Draining);
+        self.killers += 1;
+        // Of a client in another container nothing is known: it is taken at its word.
+        if let Ok(client) = os::process::open(client) {
+            let events = self.events.clone();
+            tokio::spawn(async move {
+                if tree::wait_for_all(vec![client]).await.is_ok() {
+                    let _ = events.send(Event::KillerEnded).await;
+                }
+            });
+        }
+    }
+
+    /// A client that had announced the end has ended itself.
+    pub(crate) fn killer_ended(&mut self) {
+        self.killers = self.killers.saturating_sub(1);
+        if self.killers == 0 && self.ending.is_none() {
+            self.handle(Input::GoingOn);
+            self.say(
+                Level::Log,
+                "the command that was to end this daemon has ended before: what crashes is restarted again",
+            );
         }
     }
 

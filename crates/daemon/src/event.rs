@@ -51,6 +51,8 @@ pub(crate) enum Event {
         /// Which socket.
         listener: node::cluster::ListenerId,
     },
+    /// A client that had announced the end of the daemon has ended.
+    KillerEnded,
     /// The witness has ended: somebody has killed it.
     WitnessEnded,
     /// The descendants that were signalled in this round have gone.

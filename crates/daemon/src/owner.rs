@@ -97,6 +97,8 @@ pub(crate) struct Daemon {
     pub(crate) next_worker_run: Mono,
     pub(crate) watching: Watching,
     pub(crate) crons: Crons,
+    /// Clients that have announced the end of this daemon, and may still bring it about.
+    pub(crate) killers: usize,
     pub(crate) ending: Option<Ending>,
     /// A newer program is taking over.
     pub(crate) replacing: Option<Replacing>,
@@ -155,6 +157,7 @@ impl Daemon {
             Event::ChannelReady { incarnation } => self.read_channel(incarnation),
             Event::Connections { listener } => self.connections_wait(listener),
             Event::WitnessEnded => self.stay_witnessed(),
+            Event::KillerEnded => self.killer_ended(),
             Event::TreeGone {
                 id,
                 incarnation,

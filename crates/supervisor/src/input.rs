@@ -107,13 +107,15 @@ pub enum Input {
     },
     /// The daemon is being ended: from now on nothing is restarted automatically.
     Draining,
+    /// It goes on after all. What has ended meanwhile stays so.
+    GoingOn,
 }
 
 impl Input {
     /// The life that this is news of.
     pub(crate) fn about(&self) -> Option<(ProcId, Incarnation)> {
         match *self {
-            Self::Command { .. } | Self::Draining => None,
+            Self::Command { .. } | Self::Draining | Self::GoingOn => None,
             Self::Spawned { id, incarnation, .. }
             | Self::SpawnFailed { id, incarnation, .. }
             | Self::Exited { id, incarnation, .. }

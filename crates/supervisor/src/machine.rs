@@ -239,6 +239,7 @@ impl Supervisor {
         match input {
             Input::Command { ticket, command } => self.command(now, ticket, command),
             Input::Draining => self.drain(),
+            Input::GoingOn => self.out.draining = false,
             Input::Spawned {
                 id,
                 incarnation,

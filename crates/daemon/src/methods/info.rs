@@ -1,7 +1,6 @@
 //! Lists, reports, and the end of the daemon.
 
 use serde_json::{Value, json};
-use supervisor::Input;
 
 use super::Args;
 use crate::clock;
@@ -88,8 +87,8 @@ pub(super) fn replace_program(daemon: &mut Daemon, args: &Args, responder: Respo
 }
 
 /// From now on nothing is restarted. No answer, as with PM2.
-pub(super) fn notify_kill(daemon: &mut Daemon) {
-    daemon.handle(Input::Draining);
+pub(super) fn notify_kill(daemon: &mut Daemon, peer_pid: u32) {
+    daemon.end_is_announced(peer_pid);
 }
 
 /// End. The caller gets a signal instead of an answer, but only if it named itself.

@@ -50,7 +50,7 @@ pub(crate) fn call(daemon: &mut Daemon, name: &str, args: Vec<Value>, peer_pid: 
         method::RELOAD_LOGS => info::reload_logs(daemon, responder),
         method::PROFILE_CPU => daemon.profile_cpu(args.get(0), responder),
         method::PROFILE_MEM => daemon.profile_memory(args.get(0), responder),
-        method::NOTIFY_KILL_PM2 => info::notify_kill(daemon),
+        method::NOTIFY_KILL_PM2 => info::notify_kill(daemon, peer_pid),
         method::KILL_ME => info::kill_me(daemon, &args, peer_pid),
         method::SEND_SIGNAL_TO_PROCESS_ID => messages::signal_by_id(daemon, &args, responder),
         method::SEND_SIGNAL_TO_PROCESS_NAME => messages::signal_by_name(daemon, &args, responder),

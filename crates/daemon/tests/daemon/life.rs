@@ -304,3 +304,31 @@ fn once_the_end_has_begun_nothing_is_started_any_more() {
     until_true("the end", || !alive(daemon));
     assert_eq!(home.log("logs/quick-out.log"), "started\n");
 }
+
+#[test]
+fn a_command_that_was_to_end_the_daemon_and_was_ended_itself_leaves_one_that_restarts() {
+    let home = Home::start();
+    let id = home.run("api", "bash", &sleeper(&home), &json!({}));
+    let frame = pm2::rpc::encode_request("1:0", "notifyKillPM2", &json!([{}])).expect("a frame");
+    std::fs::write(home.path().join("frame"), frame).expect("written");
+    let announce = "import socket, time\ns = socket.socket(socket.AF_UNIX)\ns.connect('rpc.sock')\n\
+                    s.sendall(open('frame', 'rb').read())\nprint('said', flush=True)\ntime.sleep(1000)\n";
+    let mut client = std::process::Command::new("python3")
+        .args(["-c", announce])
+        .current_dir(home.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a client");
+    let mut said = [0; 4];
+    std::io::Read::read_exact(client.stdout.as_mut().expect("its output"), &mut said).expect("said");
+    // While it may still end the daemon, nothing comes back.
+    let other = home.run("other", "bash", &sleeper(&home), &json!({}));
+    os::process::kill(home.pid(other), 9).expect("killed");
+    until_true("it stays down", || home.status(other) == "stopped");
+    client.kill().expect("killed");
+    client.wait().expect("collected");
+    until_true("told", || home.log("pm2.log").contains("is restarted again"));
+    let pid = home.pid(id);
+    os::process::kill(pid, 9).expect("killed");
+    until_true("it is restarted", || home.pid(id) != pid && alive(home.pid(id)));
+}

@@ -356,6 +356,15 @@ fn while_draining_nothing_comes_back() {
 }
 
 #[test]
+fn once_draining_is_over_what_ends_comes_back_again() {
+    let mut story = quick(Policy::default());
+    story.input(Input::Draining);
+    story.input(Input::GoingOn);
+    story.exit(Exit::Code(1));
+    assert_eq!((story.status(), story.spawns), (Some(Status::Online), 2));
+}
+
+#[test]
 fn an_adopted_process_keeps_its_life_and_its_counters() {
     let mut first = quick(Policy::default());
     first.wait(5_000);
