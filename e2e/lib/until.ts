@@ -7,7 +7,7 @@ type Truthy<T> = Exclude<T, false | 0 | '' | null | undefined>;
 export async function until<T>(
   what: string,
   check: () => T | Promise<T>,
-  { within = 15_000, every = 25 } = {},
+  { within = 30_000, every = 25 } = {},
 ): Promise<Truthy<T>> {
   const deadline = Date.now() + within;
   let last: unknown;

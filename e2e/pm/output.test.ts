@@ -27,7 +27,7 @@ test('the table of processes', async () => {
     /^│ 0 +│ first +│ default +│ \S+ +│ fork +│ 0 +│ 0 +│ 0 +│ stopped +│ 0% +│ 0b +│ \S+ +│ disabled +│$/,
   );
   expect(lines[4]).toMatch(
-    /^│ 1 +│ second-with-ü +│ default +│ \S+ +│ fork +│ \d+ +│ \d+s +│ 0 +│ online +│ \S+% +│ \d+\.\dmb +│ \S+ +│ disabled +│$/,
+    /^│ 1 +│ second-with-ü +│ default +│ \S+ +│ fork +│ \d+ +│ \d+s +│ 0 +│ online +│ \S+% +│ \d+(?:\.\d[km])?b +│ \S+ +│ disabled +│$/,
   );
   const widths = new Set(lines.map((line) => line.length));
   expect([...widths]).toHaveLength(1);
