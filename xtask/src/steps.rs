@@ -222,15 +222,17 @@ fn nextest(tally: &mut Tally) -> Result<()> {
     outcome
 }
 
-/// What a failed test said, up to where its stack begins: enough to tell a wrong answer from a test that took
-/// too long, in a report of which often only the end is kept.
+/// What a failed test said and at which of its lines, without the rest of its stack: enough to tell a wrong answer
+/// from a test that took too long, in a report of which often only the end is kept.
 fn gist(message: &str) -> String {
-    let told = message
+    let is_frame = |line: &&str| line.trim_start().starts_with("at ");
+    let told = message.lines().take_while(|line| !is_frame(line)).take(16);
+    let place = message
         .lines()
+        .find(|line| is_frame(line) && line.contains(".test."));
+    told.chain(place)
         .map(str::trim_end)
-        .take_while(|line| !line.trim_start().starts_with("at "))
-        .filter(|line| !line.is_empty());
-    told.take(16)
+        .filter(|line| !line.is_empty())
         .map(|line| format!("\n    {}", line.chars().take(200).collect::<String>()))
         .collect()
 }
