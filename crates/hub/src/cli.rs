@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::auth::NewToken;
 use crate::clock::Clock;
 use crate::options::{ExtraPort, HubOptions, OwnerPreset, Retention, SeparatePorts};
+use crate::proxies::Network;
 use crate::server::{HubError, Running, start};
 use crate::setup::Welcome;
 use crate::store::catalog::{Accounts, Tokens};
@@ -78,6 +79,9 @@ struct RunArgs {
     /// How browsers and agents reach this hub, when it is behind a proxy: https://hub.example.org
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Addresses or networks of the proxies in front of it, whose X-Forwarded-For is believed: 127.0.0.1,10.0.0.0/8
+    #[arg(long = "proxy", value_name = "ADDR", value_delimiter = ',')]
+    proxies: Vec<Network>,
     /// Where people turn with what the help does not answer: an issue tracker, a chat, an address
     #[arg(long, value_name = "URL")]
     support_url: Option<String>,
@@ -169,6 +173,7 @@ fn options(args: RunArgs) -> Result<HubOptions, HubError> {
     Ok(HubOptions {
         listen: args.listen,
         separate,
+        proxies: args.proxies.into_iter().collect(),
         json: args.json,
         public_url,
         support_url,

@@ -58,6 +58,10 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
             tracing::debug!(%method, path, status, duration_ms, "answered");
         }
         let headers = response.headers_mut();
+        // Answers hold keys, and are of this moment; files say themselves how long they are good.
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         headers.insert(REQUEST_ID, HeaderValue::from(id));
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::proxies::Proxies;
+
 /// Everything that the operator decides before the start.
 #[derive(Debug, Clone)]
 pub struct HubOptions {
@@ -17,6 +19,8 @@ pub struct HubOptions {
     /// How browsers and agents reach this hub, when it is not how they say (`https://hub.example.org`, no slash at
     /// the end). Without it, the address of each request is used.
     pub public_url: Option<String>,
+    /// Proxies in front of it, whose word on where a request came from counts.
+    pub proxies: Proxies,
     /// Where people turn with what the help does not answer; shown in the dashboard.
     pub support_url: Option<String>,
     /// The first owner, when the data folder is new.
@@ -105,6 +109,7 @@ impl HubOptions {
             separate: None,
             json: false,
             public_url: None,
+            proxies: Proxies::default(),
             support_url: None,
             owner: OwnerPreset::default(),
             access_ttl: Duration::from_secs(3600),

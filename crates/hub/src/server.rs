@@ -4,20 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::serve::ListenerExt;
-use axum::{Extension, Router, ServiceExt, middleware as around};
+use axum::extract::DefaultBodyLimit;
+use axum::{Extension, Router, middleware as around};
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tower::Layer;
-use tower::util::MapRequestLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::auth::Auth;
+use crate::carry::{Patience, carry};
 use crate::clock::Clock;
 use crate::live::Live;
-use crate::middleware::{cors, observe, plain_path};
+use crate::middleware::{cors, observe};
 use crate::options::HubOptions;
 use crate::ports::{Door, Ports};
 use crate::setup::{SetupError, Welcome, set_up};
@@ -109,7 +108,7 @@ pub struct Running {
     /// Owner and bucket.
     pub welcome: Option<Welcome>,
     stop: watch::Sender<bool>,
-    serving: Vec<JoinHandle<std::io::Result<()>>>,
+    serving: Vec<JoinHandle<()>>,
     upkeep: JoinHandle<()>,
     catalog: Arc<SqliteCatalog>,
     _folder: DataFolder,
@@ -165,15 +164,9 @@ async fn listen(address: &str, option: &'static str) -> Result<(TcpListener, Soc
     Ok((listener, bound))
 }
 
-fn serve(listener: TcpListener, routes: Router, state: &AppState) -> JoinHandle<std::io::Result<()>> {
-    let app = MapRequestLayer::new(plain_path).layer(routes);
-    let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
-    // Small frames once a second to a browser: waiting to fill packets would only delay them.
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
-    });
-    let serving = axum::serve(listener, app).with_graceful_shutdown(state.stopping());
-    tokio::spawn(serving.into_future())
+fn serve(listener: TcpListener, routes: Router, state: &AppState) -> JoinHandle<()> {
+    let stopping = state.stopping().boxed().shared();
+    tokio::spawn(carry(listener, routes, Patience::default(), stopping))
 }
 
 impl Running {

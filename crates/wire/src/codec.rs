@@ -1,5 +1,7 @@
 //! Shared pieces of the encoding: bounded lists, open enums, compact numbers.
 
+use std::cell::Cell;
+
 use minicbor::data::Type;
 use minicbor::decode::{Decode, Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
@@ -10,6 +12,26 @@ pub const MAX_LIST: usize = 16_384;
 pub const MAX_PROCESSES: usize = 8_192;
 /// Most metrics of one process.
 pub const MAX_METRICS: usize = 512;
+
+/// Most elements of all lists of one message together: lists lie within lists.
+pub(crate) const MAX_ELEMENTS: usize = 500_000;
+
+thread_local! {
+    /// How many more elements the message that is being read may have.
+    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Reads one message, whose lists have so many elements in all at most.
+pub(crate) fn within<T>(elements: usize, read: impl FnOnce() -> T) -> T {
+    struct Restore(usize);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            LEFT.set(self.0);
+        }
+    }
+    let _restore = Restore(LEFT.replace(elements));
+    read()
+}
 
 /// Used as `skip_if`: a field with its default value does not travel.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -44,6 +66,11 @@ where
         if out.len() >= N {
             return Err(DecodeError::message("list is longer than allowed"));
         }
+        let left = LEFT
+            .get()
+            .checked_sub(1)
+            .ok_or_else(|| DecodeError::message("the lists of one message are longer than allowed"))?;
+        LEFT.set(left);
         out.push(T::decode(d, ctx)?);
     }
     Ok(out)

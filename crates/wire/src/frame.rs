@@ -163,7 +163,7 @@ pub fn unpack<T: for<'b> Decode<'b, ()>>(frame: &[u8], limits: Limits) -> Result
 
 fn decode<T: for<'b> Decode<'b, ()>>(body: &[u8]) -> Result<T, DecodeError> {
     let mut decoder = minicbor::Decoder::new(body);
-    let value = decoder.decode()?;
+    let value = crate::codec::within(crate::codec::MAX_ELEMENTS, || decoder.decode())?;
     match body.len() - decoder.position() {
         0 => Ok(value),
         n => Err(DecodeError::Trailing(n)),

@@ -76,6 +76,26 @@ macro_rules! tracked {
 }
 pub(crate) use {track_whole, tracked};
 
+/// About how many bytes of memory a value takes: what of it travels, and what each piece costs beside its content.
+pub fn weight<T: Encode<()>>(value: &T) -> usize {
+    /// What a piece of a message costs in memory, beside what is in it.
+    const PIECE: usize = 16;
+    struct Scales(usize);
+    impl minicbor::encode::Write for Scales {
+        type Error = std::convert::Infallible;
+        fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+            self.0 = self.0.saturating_add(bytes.len() + PIECE);
+            Ok(())
+        }
+    }
+    let mut scales = Scales(0);
+    // Nothing can fail in it; what did would weigh too much.
+    match minicbor::encode(value, &mut scales) {
+        Ok(()) => scales.0,
+        Err(_) => usize::MAX,
+    }
+}
+
 /// Everything there is to see of a server now.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
 #[cbor(map)]
@@ -175,6 +195,9 @@ pub enum ApplyError {
     /// More processes or metrics than a view may hold.
     #[error("view would hold more processes or metrics than allowed")]
     TooMany,
+    /// All that it holds would take more memory than it may.
+    #[error("view would hold more than is allowed")]
+    TooMuch,
 }
 
 /// The view of one server, kept alike on both sides.
@@ -275,6 +298,14 @@ impl View {
         self.rev = delta.rev;
         self.at = delta.at;
         Ok(())
+    }
+
+    /// What the whole view weighs (see [`weight`]).
+    pub fn weight(&self) -> usize {
+        self.processes
+            .values()
+            .map(weight)
+            .fold(weight(&self.host), usize::saturating_add)
     }
 
     /// Deltas come for ever, so what they add up to needs a bound of its own.

@@ -100,19 +100,17 @@ impl FromRequestParts<AppState> for Origin {
     }
 }
 
-/// The address that the request came from, when it came over a socket.
+/// The address that the request came from, when it came over a socket: its client's, if a proxy that was named brought it.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub Option<IpAddr>);
 
 impl FromRequestParts<AppState> for Peer {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Infallible> {
-        Ok(Self(
-            parts
-                .extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .map(|info| info.0.ip()),
-        ))
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let client =
+            |info: &ConnectInfo<SocketAddr>| state.options.proxies.client(info.0.ip(), &parts.headers);
+        Ok(Self(peer.map(client)))
     }
 }

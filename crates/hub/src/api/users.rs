@@ -106,13 +106,7 @@ async fn update(
             let old = request
                 .old_password
                 .ok_or_else(|| ApiError::bad_request("old_password is missing"))?;
-            let limit = &state.auth.limit;
-            if let Some(wait_ms) = limit.wait_ms(&user.email, None, state.now_ms()) {
-                return Err(crate::auth::AuthError::TooMany { wait_ms }.into());
-            }
-            let stored = state.catalog.password_hash(user.id).await?;
-            if !state.auth.passwords.verify(old, stored).await? {
-                limit.failed(&user.email, None, state.now_ms());
+            if !crate::auth::check_password(&state, user.id, old).await? {
                 return Err(ApiError::forbidden("the old password does not fit"));
             }
             Some(state.auth.passwords.hash(new).await?)

@@ -4,21 +4,34 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
-/// Failures that are free within the window.
+/// Failures of one name from one address that are free within the window.
 const FREE: u32 = 8;
+/// Failures of one name from everywhere, and of one address with every name: somebody elsewhere who guesses should not shut
+/// out the one whose name it is, and one address may stand for a whole office behind NAT.
+const FREE_ALONE: u32 = FREE * 8;
 /// How long a failure counts, ms.
 const WINDOW_MS: i64 = 60_000;
 /// Names and addresses remembered; beyond that the oldest windows are forgotten first.
 const MAX_KEYS: usize = 10_000;
 
-/// Counts failed logins by account name and by address.
+/// Counts failed logins by account name, by address, and by both together.
 #[derive(Debug, Default)]
 pub struct LoginLimit(Mutex<HashMap<Key, Window>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
+    Both(String, Option<IpAddr>),
     Login(String),
     Address(IpAddr),
+}
+
+impl Key {
+    fn free(&self) -> u32 {
+        match self {
+            Self::Both(..) => FREE,
+            Self::Login(_) | Self::Address(_) => FREE_ALONE,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,14 +47,8 @@ impl LoginLimit {
         keys(login, address)
             .filter_map(|key| {
                 let window = windows.get(&key)?;
-                // One address may stand for a whole office behind NAT.
-                let free = if matches!(key, Key::Address(_)) {
-                    FREE * 8
-                } else {
-                    FREE
-                };
                 let left = window.since_ms + WINDOW_MS - now_ms;
-                (window.failures >= free && left > 0).then_some(left)
+                (window.failures >= key.free() && left > 0).then_some(left)
             })
             .max()
     }
@@ -75,16 +82,23 @@ impl LoginLimit {
         }
     }
 
-    /// Forgets the failures of an account name after a success; those of the address stay.
-    pub fn succeeded(&self, login: &str) {
+    /// Forgets the failures of an account name from an address after a success; those of the address, and of the name from
+    /// elsewhere, stay.
+    pub fn succeeded(&self, login: &str, address: Option<IpAddr>) {
         let mut windows = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        windows.remove(&Key::Login(login.to_lowercase()));
+        windows.remove(&Key::Both(named(login), address));
     }
 }
 
+fn named(login: &str) -> String {
+    login.chars().take(200).collect::<String>().to_lowercase()
+}
+
 fn keys(login: &str, address: Option<IpAddr>) -> impl Iterator<Item = Key> {
-    let login = login.chars().take(200).collect::<String>().to_lowercase();
-    std::iter::once(Key::Login(login)).chain(address.map(Key::Address))
+    let login = named(login);
+    [Key::Both(login.clone(), address), Key::Login(login)]
+        .into_iter()
+        .chain(address.map(Key::Address))
 }
 
 #[cfg(test)]
@@ -107,14 +121,30 @@ mod tests {
             "one name does not shut out the next"
         );
         assert_eq!(limit.wait_ms("ann", HERE, WINDOW_MS), None);
-        limit.succeeded("ANN");
+        limit.succeeded("ANN", HERE);
         assert_eq!(limit.wait_ms("ann", HERE, 10), None);
+    }
+
+    #[test]
+    fn who_guesses_elsewhere_does_not_shut_out_whose_name_it_is() {
+        let limit = LoginLimit::default();
+        let address = |n: u32| Some(IpAddr::V4(std::net::Ipv4Addr::from(n)));
+        for _ in 0..FREE {
+            limit.failed("ann", address(1), 0);
+        }
+        assert!(limit.wait_ms("ann", address(1), 1).is_some());
+        assert_eq!(limit.wait_ms("ann", HERE, 1), None);
+        // Many places that guess one name are one guesser.
+        for n in 0..FREE_ALONE {
+            limit.failed("ann", address(n), 0);
+        }
+        assert!(limit.wait_ms("ann", HERE, 1).is_some());
     }
 
     #[test]
     fn an_address_that_tries_many_names_is_shut() {
         let limit = LoginLimit::default();
-        for n in 0..FREE * 8 {
+        for n in 0..FREE_ALONE {
             limit.failed(&format!("name{n}"), HERE, 0);
         }
         assert!(limit.wait_ms("somebody", HERE, 1).is_some());

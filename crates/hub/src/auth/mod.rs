@@ -14,12 +14,12 @@ mod token;
 
 pub use extract::{CurrentUser, Member};
 pub use limit::LoginLimit;
-pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, Passwords};
+pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, Passwords, Turn};
 pub use role::{Role, RoleError};
 pub use ticket::Tickets;
 pub use token::{BROWSER_SESSION_MS, Grant, NewToken, PROGRAM_SESSION_MS, hash_token};
 
-use crate::ids::TokenId;
+use crate::ids::{TokenId, UserId};
 use crate::state::AppState;
 use crate::store::StoreError;
 use crate::store::catalog::{TokenKind, User};
@@ -127,18 +127,22 @@ pub async fn log_in(
     address: Option<std::net::IpAddr>,
 ) -> Result<User, AuthError> {
     let auth = &state.auth;
-    if let Some(wait_ms) = auth.limit.wait_ms(login, address, state.now_ms()) {
-        return Err(AuthError::TooMany { wait_ms });
-    }
+    let limited = || match auth.limit.wait_ms(login, address, state.now_ms()) {
+        Some(wait_ms) => Err(AuthError::TooMany { wait_ms }),
+        None => Ok(()),
+    };
+    limited()?;
     let user = state.catalog.find_user(login.to_owned()).await?;
     let stored = match &user {
         Some(user) => state.catalog.password_hash(user.id).await?,
         None => None,
     };
-    let fits = auth.passwords.verify(password, stored).await?;
+    let turn = auth.passwords.turn().await?;
+    limited()?;
+    let fits = turn.verify(password, stored).await?;
     match user.filter(|_| fits) {
         Some(user) => {
-            auth.limit.succeeded(login);
+            auth.limit.succeeded(login, address);
             Ok(user)
         }
         None => {
@@ -146,4 +150,23 @@ pub async fn log_in(
             Err(AuthError::WrongCredentials)
         }
     }
+}
+
+/// Checks the password of somebody who is logged in already, with a limit of its own on failures: what was typed into the
+/// same request names nobody.
+pub async fn check_password(state: &AppState, user: UserId, password: String) -> Result<bool, AuthError> {
+    let auth = &state.auth;
+    let name = format!("password of {user}");
+    let turn = auth.passwords.turn().await?;
+    if let Some(wait_ms) = auth.limit.wait_ms(&name, None, state.now_ms()) {
+        return Err(AuthError::TooMany { wait_ms });
+    }
+    let stored = state.catalog.password_hash(user).await?;
+    let fits = turn.verify(password, stored).await?;
+    if fits {
+        auth.limit.succeeded(&name, None);
+    } else {
+        auth.limit.failed(&name, None, state.now_ms());
+    }
+    Ok(fits)
 }

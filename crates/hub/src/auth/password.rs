@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::AuthError;
 
@@ -40,20 +40,14 @@ impl Passwords {
         self.work(move || hash_now(&password)).await?
     }
 
-    /// Whether the password fits the stored hash; without a hash it takes as long and never fits.
-    pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, AuthError> {
-        if password.len() > MAX_PASSWORD_BYTES {
-            return Ok(false);
-        }
-        let known = stored.is_some();
-        let hash = stored.unwrap_or_else(|| self.decoy.to_string());
-        let fits = self
-            .work(move || {
-                PasswordHash::new(&hash)
-                    .is_ok_and(|parsed| hasher().verify_password(password.as_bytes(), &parsed).is_ok())
-            })
-            .await?;
-        Ok(fits && known)
+    /// Waits for a turn to check a password. What limits guessing is to be looked at once it has come, and what was wrong noted
+    /// before it goes: so of many guesses at once not one more is tried than of as many in a row.
+    pub async fn turn(&self) -> Result<Turn<'_>, AuthError> {
+        let slot = self.slots.acquire().await.map_err(|_| AuthError::Hashing)?;
+        Ok(Turn {
+            decoy: &self.decoy,
+            _slot: slot,
+        })
     }
 
     async fn work<T: Send + 'static>(
@@ -61,10 +55,40 @@ impl Passwords {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, AuthError> {
         let _slot = self.slots.acquire().await.map_err(|_| AuthError::Hashing)?;
-        tokio::task::spawn_blocking(job)
-            .await
-            .map_err(|_| AuthError::Hashing)
+        off_the_threads(job).await
     }
+}
+
+/// One of the few that may check a password now.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    decoy: &'a str,
+    _slot: SemaphorePermit<'a>,
+}
+
+impl Turn<'_> {
+    /// Whether the password fits the stored hash; without a hash it takes as long and never fits.
+    pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, AuthError> {
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Ok(false);
+        }
+        let known = stored.is_some();
+        let hash = stored.unwrap_or_else(|| self.decoy.to_owned());
+        let fits = off_the_threads(move || {
+            PasswordHash::new(&hash)
+                .is_ok_and(|parsed| hasher().verify_password(password.as_bytes(), &parsed).is_ok())
+        })
+        .await?;
+        Ok(fits && known)
+    }
+}
+
+async fn off_the_threads<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AuthError> {
+    tokio::task::spawn_blocking(job)
+        .await
+        .map_err(|_| AuthError::Hashing)
 }
 
 /// OWASP's smallest recommended set for argon2id: 19 MiB, two passes, one lane.
@@ -88,21 +112,16 @@ mod tests {
         let passwords = Passwords::new(1);
         let hash = passwords.hash("correct horse".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        let turn = passwords.turn().await.unwrap();
         assert!(
-            passwords
-                .verify("correct horse".into(), Some(hash.clone()))
+            turn.verify("correct horse".into(), Some(hash.clone()))
                 .await
                 .unwrap()
         );
+        assert!(!turn.verify("battery staple".into(), Some(hash)).await.unwrap());
+        assert!(!turn.verify("correct horse".into(), None).await.unwrap());
         assert!(
-            !passwords
-                .verify("battery staple".into(), Some(hash))
-                .await
-                .unwrap()
-        );
-        assert!(!passwords.verify("correct horse".into(), None).await.unwrap());
-        assert!(
-            !passwords
+            !turn
                 .verify("correct horse".into(), Some("garbage".into()))
                 .await
                 .unwrap()

@@ -366,7 +366,10 @@ impl Server {
             if let Some(entry) = self.processes.remove(key) {
                 membership = true;
                 self.urgent = true;
-                self.retired.insert(key.clone(), (entry.first_seen, now));
+                // Ages are a nicety: who changes its list without end is not remembered without end.
+                if self.retired.len() < MAX_PROCESSES {
+                    self.retired.insert(key.clone(), (entry.first_seen, now));
+                }
             }
         }
         membership
@@ -487,6 +490,12 @@ impl Server {
 }
 
 impl Server {
+    /// How many ages it remembers of entries that left.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.retired.len()
+    }
+
     /// Links that speak for it.
     pub fn links(&self) -> Vec<LinkId> {
         self.links.keys().copied().collect()

@@ -92,6 +92,19 @@ fn held_back(bucket: &Bucket) -> Vec<(ServerId, u32)> {
 }
 
 #[test]
+fn ages_of_entries_that_left_are_not_kept_without_end() {
+    let mut bucket = bucket_with(1, Settings::default());
+    // All within a second: nothing is forgotten for its age.
+    for round in 0..5u32 {
+        let list = (0..5_000).map(|n| process(round * 5_000 + n, "job")).collect();
+        bucket.report(START + 1, server_id(0), LinkId(0), full(list));
+    }
+    let server = bucket.server(server_id(0)).unwrap();
+    assert_eq!(server.processes().count(), 5_000);
+    assert_eq!(server.remembered(), super::server::MAX_PROCESSES);
+}
+
+#[test]
 fn a_silent_server_is_lost_then_offline_and_a_goodbye_is_no_loss() {
     let mut bucket = bucket_with(2, Settings::default());
     assert_eq!(

@@ -232,10 +232,16 @@ impl Party for Subscriptions {
         pong
     }
 
-    /// The client keeps a socket whose token ran out, by design; a revoked account loses it.
+    /// The client keeps a socket whose access token ran out, by design. Who was deleted, or whose login was revoked (by signing
+    /// out, by a new password), loses it.
     async fn recheck(&mut self) -> Result<(), Ending> {
         let user = self.session.user.id;
         if let Ok(None) = self.state.catalog.user(user).await {
+            return Err(Ending::Dropped);
+        }
+        if let (Some(login), Ok(good)) = (self.session.parent, self.state.catalog.refresh_tokens(user).await)
+            && !good.iter().any(|token| token.id == login)
+        {
             return Err(Ending::Dropped);
         }
         let mut ended = Vec::new();
@@ -349,6 +355,7 @@ fn news(bucket: &crate::live::bucket::Bucket, mut seen: Seen, wanted: bool) -> (
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TestHub;
 
     #[test]
     fn filters() {
@@ -358,6 +365,37 @@ mod tests {
         let some = of(&["status", "axm:*"]);
         assert!(some.wants("status") && some.wants("axm:reply") && !some.wants("logs"));
         assert!(of(&["**"]).wants("logs"));
+    }
+
+    #[tokio::test]
+    async fn a_socket_outlives_its_access_token_but_not_its_login() {
+        let hub = TestHub::start().await;
+        let (kept, revoked) = (hub.owner().await, hub.owner().await);
+        let mut sockets = Vec::new();
+        for client in [&kept, &revoked] {
+            let token = client.token.clone().unwrap();
+            let (out, _outgoing) = mpsc::channel(socket::OUTGOING);
+            sockets.push(Subscriptions {
+                state: hub.state.clone(),
+                session: authenticate(&hub.state, &token).await.unwrap(),
+                out,
+                running: BTreeMap::new(),
+            });
+        }
+        // Access tokens that ran out are swept away.
+        let expired_ms = sockets[0].session.expires_at_ms;
+        assert!(hub.state.catalog.remove_expired(expired_ms).await.unwrap() >= 2);
+        for socket in &mut sockets {
+            assert!(socket.recheck().await.is_ok());
+        }
+        let login = sockets[1].session.parent.unwrap();
+        hub.state
+            .catalog
+            .revoke_token(hub.welcome.owner.id, login)
+            .await
+            .unwrap();
+        assert!(sockets[0].recheck().await.is_ok());
+        assert!(matches!(sockets[1].recheck().await, Err(Ending::Dropped)));
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl Incoming {
             #[serde(default)]
             payload: Value,
         }
+        if text.len() > LARGE && pieces(text) > MAX_PIECES {
+            return Err(BadFrame {
+                reason: format!("more than {MAX_PIECES} values in one frame"),
+            });
+        }
         let envelope: Envelope = serde_json::from_str(text).map_err(|e| BadFrame {
             reason: format!("no {{payload, channel}}: {e}"),
         })?;
@@ -61,6 +66,26 @@ impl Incoming {
             payload: envelope.payload,
         })
     }
+}
+
+/// Frames up to this size take no more memory than is good, whatever is in them.
+const LARGE: usize = 1 << 20;
+/// Most values in one frame. A profile is one long text; a number of two bytes takes many times that in memory.
+const MAX_PIECES: usize = 1_000_000;
+
+/// About how many values a JSON text holds.
+fn pieces(text: &str) -> usize {
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Longest name, path or other short text that is taken over.
@@ -109,5 +134,16 @@ mod tests {
         ] {
             assert!(Incoming::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_large_frame_may_be_one_long_text_but_not_millions_of_values() {
+        let profile = r#"{\"a\":[0,0,0]},"#.repeat(200_000);
+        let frame = format!(r#"{{"channel":"profilings","payload":{{"data":"{profile}"}}}}"#);
+        assert!(frame.len() > LARGE);
+        assert!(Incoming::parse(&frame).is_ok());
+        let frame = format!(r#"{{"channel":"x","payload":[{}0]}}"#, "0,".repeat(2_000_000));
+        let refused = Incoming::parse(&frame).unwrap_err();
+        assert!(refused.reason.contains("values"), "{refused}");
     }
 }

@@ -120,6 +120,41 @@ fn a_list_of_more_elements_than_allowed_is_refused() {
 }
 
 #[test]
+fn lists_within_lists_do_not_multiply() {
+    // Each process has as many actions as it may, and there are as many processes as there may be: four million things.
+    let bomb = frame(|e| {
+        let e = e.array(2).unwrap().u32(2).unwrap();
+        let e = e.map(3).unwrap().u32(0).unwrap().u64(1).unwrap();
+        let e = e.u32(1).unwrap().u64(1).unwrap();
+        e.u32(3).unwrap().array(MAX_PROCESSES as u64).unwrap();
+        for pm_id in 0..MAX_PROCESSES as u32 {
+            let e = e.map(2).unwrap().u32(0).unwrap().u32(pm_id).unwrap();
+            let e = e.u32(1).unwrap().map(1).unwrap();
+            e.u32(19).unwrap().array(512).unwrap();
+            for _ in 0..512 {
+                e.map(1).unwrap().u32(0).unwrap().str("").unwrap();
+            }
+        }
+    });
+    assert!(bomb.len() <= FROM_AGENT.message, "{}", bomb.len());
+    let bomb = packed(&bomb[1..]);
+    assert!(bomb.len() < 100_000, "the bomb is small: {}", bomb.len());
+    let refused = AgentMessage::from_frame(&bomb).unwrap_err();
+    assert!(matches!(refused, DecodeError::Message(_)), "{refused}");
+    // The next message is another one.
+    assert!(
+        AgentMessage::from_frame(
+            &AgentMessage::Bye(wire::message::Bye {
+                reason: wire::message::ByeReason::Stopped
+            })
+            .to_frame()
+            .unwrap()
+        )
+        .is_ok()
+    );
+}
+
+#[test]
 fn a_length_that_lies_allocates_nothing() {
     let lie = frame(|e| {
         e.array(2)

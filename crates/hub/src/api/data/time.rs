@@ -5,14 +5,17 @@ use serde_json::Value;
 use crate::api::ApiError;
 
 const MINUTE: i64 = 60_000;
+/// The last moment that a date of JavaScript can be, either way; nothing is computed with more.
+const LAST: i64 = 8_640_000_000_000_000;
 
-/// Reads a time, ms since 1970.
+/// Reads a time, ms since 1970; one that is further away than dates reach is the last there is.
 pub(crate) fn parse(value: &Value, now_ms: i64) -> Result<i64, ApiError> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|f| f as i64)),
         Value::String(text) => parse_text(text.trim(), now_ms),
         _ => None,
     }
+    .map(|ms| ms.clamp(-LAST, LAST))
     .ok_or_else(|| ApiError::bad_request("a time is ISO 8601, milliseconds since 1970, or like now-5m"))
 }
 
@@ -65,7 +68,7 @@ fn offset(text: &str) -> Option<i64> {
         'y' => 365 * 24 * 60 * MINUTE,
         _ => return None,
     };
-    count.checked_mul(ms).map(|ms| sign * ms)
+    count.checked_mul(sign * ms)
 }
 
 /// Minutes as PM2's client writes them (`before`): a number, or text.
@@ -101,6 +104,10 @@ mod tests {
             (json!("2023-11-14T22:13:20.000Z"), NOW),
             (json!("2023-11-14T22:13:20"), NOW),
             (json!("2023-11-14"), NOW - NOW % (24 * 60 * MINUTE)),
+            (json!(i64::MIN), -LAST),
+            (json!(1e300), LAST),
+            (json!("9223372036854775807"), LAST),
+            (json!("now+9223372036854775s"), LAST),
         ] {
             assert_eq!(parse(&written, NOW).ok(), Some(expected), "{written}");
         }

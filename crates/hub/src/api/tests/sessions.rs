@@ -96,3 +96,52 @@ async fn behind_tls_the_cookie_is_secure() {
             .ends_with("; Secure")
     );
 }
+
+#[tokio::test]
+async fn guesses_all_at_once_are_as_few_as_one_after_the_other() {
+    let hub = TestHub::start().await;
+    let guesses = (0..100).map(|n| {
+        let guess = json!({ "username": "owner", "password": format!("guess {n}") });
+        hub.send(post("/api/auth/login", None, &guess))
+    });
+    let answers = futures_util::future::join_all(guesses).await;
+    let tried = answers
+        .iter()
+        .filter(|answer| answer.status() == StatusCode::FORBIDDEN)
+        .count();
+    let refused = answers
+        .iter()
+        .filter(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS)
+        .count();
+    assert_eq!(tried + refused, 100);
+    // As many as are free, and those that had their turn in the same moment.
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    assert!(tried < 8 + at_once, "{tried} passwords were tried");
+}
+
+#[tokio::test]
+async fn who_asks_is_told_by_a_proxy_that_was_named() {
+    let named = |options: &mut crate::HubOptions| {
+        options.proxies = ["10.0.0.0/8".parse().unwrap()].into_iter().collect();
+    };
+    let hub = TestHub::with(named).await;
+    let from = |client: &str, password: &str| {
+        let body = json!({ "username": "owner", "password": password });
+        let mut request = post("/api/auth/login", None, &body);
+        let proxy: std::net::SocketAddr = "10.0.0.1:4711".parse().unwrap();
+        request.extensions_mut().insert(axum::extract::ConnectInfo(proxy));
+        request
+            .headers_mut()
+            .insert("x-forwarded-for", client.parse().unwrap());
+        hub.send(request)
+    };
+    for n in 0..8 {
+        let answer = from("192.0.2.1", &format!("guess {n}")).await;
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    }
+    let answer = from("192.0.2.1", OWNER_PASSWORD).await;
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    let answer = from("192.0.2.2", OWNER_PASSWORD).await;
+    assert_eq!(answer.status(), StatusCode::OK, "whose name it is, elsewhere");
+    assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+}

@@ -95,6 +95,24 @@ async fn a_new_password_ends_all_other_sessions() {
 }
 
 #[tokio::test]
+async fn the_old_password_is_not_guessed_under_ever_new_addresses() {
+    let hub = TestHub::start().await;
+    let thief = hub.owner().await;
+    let mut slowed = false;
+    for n in 0..20 {
+        // What is told in the same request is nobody yet.
+        let guess = json!({
+            "email": format!("somebody{n}@example.org"), "old_password": format!("guess {n}"), "new_password": "long enough",
+        });
+        let (status, _) = thief.post("/api/users/update", guess).await;
+        slowed |= status == StatusCode::TOO_MANY_REQUESTS;
+    }
+    assert!(slowed);
+    let (_, me) = thief.get("/api/users/isLogged").await;
+    assert_eq!(me["email"], "owner@example.org");
+}
+
+#[tokio::test]
 async fn people_of_other_buckets_are_nobodys_business() {
     let hub = TestHub::start().await;
     let (stranger, client) = hub.newcomer("stranger").await;

@@ -10,7 +10,9 @@ use wire::message::Hello;
 use wire::telemetry::{self, EventKind, SampleBatch};
 
 use super::super::notices;
-use crate::live::model::{self, ActionFact, Manifest, Metric, Millis, ProcessFacts, Reading, ServerFacts};
+use crate::live::model::{
+    self, ActionFact, Manifest, Metric, Millis, ProcessFacts, Reading, ServerFacts, cut,
+};
 use crate::live::server::{ProcessUpdate, Report};
 use crate::store::telemetry::{Event, Sample};
 
@@ -18,6 +20,13 @@ use crate::store::telemetry::{Event, Sample};
 const MAX_EVENT_NAME: usize = 200;
 /// Largest payload of a stored event.
 const MAX_EVENT_DATA: usize = 256 * 1024;
+
+/// What the view of one server may take, about, in bytes of memory. A host with 1,000 processes of 50 metrics each takes a tenth.
+const MAX_WEIGHT: usize = 128 << 20;
+/// Longest name, path, version and the like.
+const MAX_FACT: usize = 1024;
+/// Longest text of the options of an action.
+const MAX_OPTIONS: usize = 16 * 1024;
 
 /// The view of one server as its agent told it, and its processes as the live state wants them.
 #[derive(Debug)]
@@ -31,6 +40,8 @@ pub(super) struct Mirror {
     allowed: Vec<Verb>,
     manifest: Option<Manifest>,
     view: View,
+    /// What the view weighs at most.
+    weight: usize,
     facts: BTreeMap<u32, Arc<ProcessFacts>>,
 }
 
@@ -42,7 +53,7 @@ impl Mirror {
                     .unwrap_or(Millis::MAX)
                     .saturating_sub(now)
             }),
-            hello: hello.facts.clone(),
+            hello: bounded(hello.facts.clone()),
             incarnation: incarnation(hello),
             address,
             reverse_disabled: hello.reverse_disabled,
@@ -53,6 +64,7 @@ impl Mirror {
                 .as_ref()
                 .and_then(|seal| super::seal::open(&hello.machine, seal, now).ok()),
             view: View::default(),
+            weight: 0,
             facts: BTreeMap::new(),
         }
     }
@@ -91,17 +103,31 @@ impl Mirror {
         self.report(None)
     }
 
-    /// The whole view is new.
-    pub(super) fn reset(&mut self, snapshot: Snapshot) -> Report {
-        self.view.reset(snapshot);
+    /// The whole view is new. On an error it is too much, and the view stays as it was.
+    pub(super) fn reset(&mut self, snapshot: Snapshot) -> Result<Report, ApplyError> {
+        let mut view = View::default();
+        view.reset(snapshot);
+        let weight = view.weight();
+        if weight > MAX_WEIGHT {
+            return Err(ApplyError::TooMuch);
+        }
+        (self.view, self.weight) = (view, weight);
         self.facts.clear();
         let ids: Vec<u32> = self.view.processes.keys().copied().collect();
         let processes = ids.into_iter().filter_map(|id| self.process(id)).collect();
-        self.report(Some(ProcessUpdate::Full(processes)))
+        Ok(self.report(Some(ProcessUpdate::Full(processes))))
     }
 
     /// Something changed. On an error the view stays as it was and a snapshot must be asked for.
     pub(super) fn apply(&mut self, delta: Delta) -> Result<Report, ApplyError> {
+        // What came before may be gone again: looked at only when all together would be too much.
+        let more = wire::live::weight(&delta);
+        if self.weight.saturating_add(more) > MAX_WEIGHT {
+            self.weight = self.view.weight();
+            if self.weight.saturating_add(more) > MAX_WEIGHT {
+                return Err(ApplyError::TooMuch);
+            }
+        }
         let mut removed: Vec<_> = delta.removed.iter().filter_map(|id| self.key(*id)).collect();
         let before: Vec<_> = delta
             .changed
@@ -116,6 +142,7 @@ impl Mirror {
             .collect();
         let gone = delta.removed.clone();
         self.view.apply(delta)?;
+        self.weight = self.weight.saturating_add(more);
         for id in gone {
             self.facts.remove(&id);
         }
@@ -149,7 +176,7 @@ impl Mirror {
         self.view
             .processes
             .get(&pm_id)
-            .map(|p| model::ProcessKey::new(pm_id, &p.name))
+            .map(|p| model::ProcessKey::new(pm_id, cut(&p.name, MAX_FACT)))
     }
 
     fn process(&mut self, pm_id: u32) -> Option<model::Process> {
@@ -179,12 +206,13 @@ impl Mirror {
 
 /// Differs between copies of one image, not between agents of one machine.
 pub(super) fn incarnation(hello: &Hello) -> String {
-    format!("{}/{}", hello.facts.boot_id, hello.facts.hostname)
+    let (boot, host) = (&hello.facts.boot_id, &hello.facts.hostname);
+    format!("{}/{}", cut(boot, MAX_FACT), cut(host, MAX_FACT))
 }
 
 /// Empty means "not told".
 fn told(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+    (!text.is_empty()).then(|| cut(text, MAX_FACT).to_owned())
 }
 
 fn time(ms: u64) -> Option<Millis> {
@@ -233,20 +261,43 @@ fn touches_facts(change: &telemetry::ProcessChange) -> bool {
         || module.is_some()
 }
 
+/// What an agent says of its host, in lengths that names, releases and addresses have.
+fn bounded(mut facts: telemetry::ServerFacts) -> telemetry::ServerFacts {
+    let versions = &mut facts.versions;
+    for text in [
+        &mut facts.name,
+        &mut facts.hostname,
+        &mut facts.user,
+        &mut facts.platform,
+        &mut facts.cpu_model,
+        &mut facts.home,
+        &mut facts.boot_id,
+        &mut versions.pm2,
+        &mut versions.node,
+        &mut versions.agent,
+    ] {
+        let end = cut(text, MAX_FACT).len();
+        text.truncate(end);
+    }
+    facts
+}
+
 fn facts(process: &telemetry::Process) -> ProcessFacts {
+    let short = |text: &str| cut(text, MAX_FACT).to_owned();
     ProcessFacts {
-        name: process.name.clone(),
+        name: short(&process.name),
         namespace: if process.namespace.is_empty() {
             "default".into()
         } else {
-            process.namespace.clone()
+            short(&process.namespace)
         },
         exec_mode: process.exec_mode.as_str().to_owned(),
-        interpreter: process.interpreter.clone(),
+        interpreter: short(&process.interpreter),
         node_version: told(&process.node_version),
         version: told(&process.version),
         path: told(&process.script),
-        args: (!process.interpreter_args.is_empty()).then(|| process.interpreter_args.clone()),
+        args: (!process.interpreter_args.is_empty())
+            .then(|| process.interpreter_args.iter().map(|arg| short(arg)).collect()),
         node_env: told(&process.node_env),
         unique_id: told(&process.unique_id),
         created_at: time(process.created_at),
@@ -256,10 +307,12 @@ fn facts(process: &telemetry::Process) -> ProcessFacts {
             .actions
             .iter()
             .map(|action| ActionFact {
-                name: action.name.clone(),
+                name: short(&action.name),
                 kind: action.kind.as_str().to_owned(),
                 arity: action.arity,
-                opts: json_text(&action.opts),
+                opts: Some(&action.opts)
+                    .filter(|text| text.len() <= MAX_OPTIONS)
+                    .and_then(|text| json_text(text)),
             })
             .collect(),
     }
@@ -270,16 +323,16 @@ fn versioning(v: &telemetry::Versioning) -> Option<Value> {
         return None;
     }
     Some(json!({
-        "type": v.kind,
-        "url": v.url,
-        "revision": v.revision,
-        "comment": v.comment,
-        "branch": v.branch,
-        "remote": v.remote,
+        "type": cut(&v.kind, MAX_FACT),
+        "url": cut(&v.url, MAX_FACT),
+        "revision": cut(&v.revision, MAX_FACT),
+        "comment": cut(&v.comment, MAX_FACT),
+        "branch": cut(&v.branch, MAX_FACT),
+        "remote": cut(&v.remote, MAX_FACT),
         "unstaged": v.unstaged,
         "ahead": v.ahead,
         "update_time": time(v.updated_at).map(crate::clock::iso),
-        "repo_path": v.repo_path,
+        "repo_path": cut(&v.repo_path, MAX_FACT),
     }))
 }
 
@@ -290,9 +343,9 @@ fn reading(name: &str, metric: &telemetry::Metric) -> Option<Metric> {
         telemetry::Value::Bool(b) => Reading::Flag(*b),
         telemetry::Value::Text(text) => Reading::from_text(text),
     };
-    let text = |t: &str| (!t.is_empty()).then(|| Arc::from(t));
+    let text = |t: &str| (!t.is_empty()).then(|| Arc::from(cut(t, model::MAX_TEXT)));
     Some(Metric {
-        name: name.into(),
+        name: cut(name, model::MAX_TEXT).into(),
         value,
         unit: text(&metric.unit),
         kind: text(&metric.kind),
@@ -476,7 +529,7 @@ mod tests {
         let first = view(1, &[(0, "api", 1.0), (1, "job", 1.0)]);
         let second = view(2, &[(0, "api", 9.0), (1, "job", 1.0)]);
         let mut mirror = mirror();
-        mirror.reset(first.snapshot());
+        mirror.reset(first.snapshot()).unwrap();
         let report = mirror.apply(first.diff(&second)).unwrap();
         let Some(ProcessUpdate::Delta { changed, removed }) = report.processes else {
             panic!("a delta")
@@ -493,7 +546,7 @@ mod tests {
         let first = view(1, &[(0, "api", 1.0)]);
         let second = view(2, &[(0, "other", 1.0)]);
         let mut mirror = mirror();
-        mirror.reset(first.snapshot());
+        mirror.reset(first.snapshot()).unwrap();
         let report = mirror.apply(first.diff(&second)).unwrap();
         let Some(ProcessUpdate::Delta { changed, removed }) = report.processes else {
             panic!("a delta")
@@ -507,9 +560,57 @@ mod tests {
         let first = view(1, &[(0, "api", 1.0)]);
         let mut mirror = mirror();
         assert!(mirror.apply(first.diff(&view(2, &[]))).is_err());
-        mirror.reset(first.snapshot());
+        mirror.reset(first.snapshot()).unwrap();
         assert!(mirror.apply(view(5, &[]).diff(&view(6, &[]))).is_err());
         assert_eq!(mirror.view, first);
+    }
+
+    #[test]
+    fn what_deltas_add_up_to_is_bounded_and_what_is_gone_does_not_count() {
+        // A frame of some hundred bytes unpacks to this.
+        let large = |rev, pm_id| {
+            let mut process = telemetry::Process {
+                name: "api".into(),
+                ..telemetry::Process::default()
+            };
+            process.version = "x".repeat(8 << 20);
+            View {
+                rev,
+                processes: [(pm_id, process)].into(),
+                ..View::default()
+            }
+        };
+        let mut mirror = mirror();
+        mirror.reset(view(1, &[]).snapshot()).unwrap();
+        for rev in 1..100 {
+            // The same process again and again: what it was is gone.
+            let delta = view(rev, &[]).diff(&large(rev + 1, 0));
+            mirror.apply(delta).unwrap();
+        }
+        let refused = (100..200).find_map(|rev| {
+            let delta = view(rev, &[]).diff(&large(rev + 1, rev as u32));
+            mirror.apply(delta).err()
+        });
+        assert_eq!(refused, Some(ApplyError::TooMuch));
+        assert!(mirror.view.processes.len() < 20);
+        mirror.reset(view(1, &[(0, "api", 1.0)]).snapshot()).unwrap();
+    }
+
+    #[test]
+    fn names_of_any_length_are_shown_cut() {
+        let long = "é".repeat(100_000);
+        let first = view(1, &[(0, &long, 1.0)]);
+        let mut hello = Hello::default();
+        hello.facts.hostname.clone_from(&long);
+        let mut mirror = Mirror::new(&hello, None, 0);
+        let report = mirror.reset(first.snapshot()).unwrap();
+        let Some(ProcessUpdate::Full(processes)) = report.processes else {
+            panic!("the whole list")
+        };
+        assert_eq!(processes[0].facts.name.len(), MAX_FACT);
+        assert_eq!(mirror.key(0), Some(processes[0].key()));
+        assert_eq!(mirror.server_facts().hostname.len(), MAX_FACT);
+        assert!(incarnation(&hello).len() <= 2 * MAX_FACT + 1);
     }
 
     #[test]

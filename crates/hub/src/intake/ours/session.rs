@@ -560,7 +560,10 @@ impl Session<'_> {
             AgentMessage::Reverse(_) => Err(violation("commands are asked for where data is brought")),
             AgentMessage::Snapshot(snapshot) => {
                 self.resend_asked = false;
-                let report = self.mirror.reset(snapshot);
+                let report = self
+                    .mirror
+                    .reset(snapshot)
+                    .map_err(|error| violation(error.to_string()))?;
                 self.link.report(report).await.map_err(|Closed| unavailable())?;
                 if let Some(trace) = self.trace.take() {
                     trace.step(Step::Data);
