@@ -1,6 +1,6 @@
 // Help, feedback and the addresses to allow, as a person sees them: S1, S2 and S40 of the product's list.
 import { expect } from 'vitest';
-import { withDashboard } from '../lib/browser.ts';
+import { Dashboard, withDashboard } from '../lib/browser.ts';
 import { until } from '../lib/until.ts';
 
 const support = 'https://issues.example.org/pilothouse';
@@ -27,6 +27,22 @@ test('S1: help opens from every page, is searched by its full text, and needs no
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'detached' });
   }
+  // On a phone, too, and before one has signed in.
+  const wide = page.viewportSize();
+  await page.setViewportSize({ width: 375, height: 760 });
+  await page.getByTitle('Help').click();
+  await dialog.waitFor();
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  if (wide) await page.setViewportSize(wide);
+  const stranger = await Dashboard.open(on.browser, on.hub);
+  await stranger.page.getByTitle('Help').click();
+  await stranger.page.locator('[data-topic="network"]').waitFor();
+  await stranger.page.keyboard.press('Escape');
+  await stranger.signIn();
+  await stranger.page.getByRole('button', { name: 'Account' }).waitFor();
+  await stranger.close();
+  expect(stranger.problems).toEqual([]);
   await page.locator('body').press('?');
   await dialog.waitFor();
   expect(await page.locator('[data-topic]').count()).toBeGreaterThan(12);

@@ -57,6 +57,14 @@ test('S4 S10 S15 S17 S19 S21: counts and the plan in the head and in the rows', 
   await sleepers(pm, 'late');
   await says(row('late'), /not monitored: plan limit/);
   await says(row('web'), /online/);
+  // The hub passes on no command to it: its controls say so before somebody tries.
+  await row('late').hover();
+  const restart = row('late').getByRole('button', { name: /^restart/i });
+  expect(await restart.getAttribute('aria-disabled')).toBe('true');
+  expect(await restart.getAttribute('title')).toMatch(/plan limit/);
+  await row('web').hover();
+  const other = row('web').getByRole('button', { name: /^restart/i });
+  expect(await other.getAttribute('aria-disabled')).not.toBe('true');
   await dashboard.shot('plan-over');
 
   // S17: what leaves frees its place, without a reload of the page.

@@ -35,6 +35,37 @@ test('S41 S43: the versions of PM2 and Node stand on each server, and what is ol
   await dashboard.shot('versions');
 });
 
+test('on a phone an app is named on its pages, and what can be done to it on all servers is offered', async ({
+  manager,
+  dashboard,
+}) => {
+  const bucket = await Bucket.make(on.hub);
+  for (const name of ['left', 'right']) {
+    const pm = manager(ours.program);
+    await sleepers(pm, 'worker');
+    await bucket.link(pm, name);
+    await bucket.server(name, (server) => server.processes.length === 1);
+  }
+  const { page } = dashboard;
+  await page.setViewportSize({ width: 375, height: 760 });
+  await page.reload();
+  for (const rest of ['/app/worker', '/logs?app=worker']) {
+    await page.goto(bucket.page(rest));
+    const heading = page.getByRole('heading', { level: 1 });
+    await says(heading, /worker/);
+    const box = await heading.boundingBox();
+    expect(box?.width).toBeGreaterThan(40);
+    expect((box?.x ?? 0) + (box?.width ?? 0)).toBeLessThanOrEqual(375);
+  }
+  await page.goto(bucket.page('/app/worker'));
+  await page.getByText('On all 2 servers').waitFor();
+  await page.getByRole('button', { name: 'Restart…' }).click();
+  const dialog = page.getByRole('dialog');
+  await says(dialog, /Restart · worker on 2 servers/);
+  await page.keyboard.press('Escape');
+  await dashboard.shot('phone-app');
+});
+
 test('S54: two servers of one name are marked, with where they are and what to do', async ({
   manager,
   dashboard,

@@ -9,7 +9,11 @@ import { bucketId, buckets, forgetBuckets, loadBuckets, loadRole } from './store
 import { openBucket } from './store/live';
 import { Failure } from './ui/controls';
 import { Brand } from './ui/icons';
+import { helpOpen } from './ui/keys';
+import { lazy } from './ui/lazy';
 import { Overlay } from './ui/overlay';
+
+const Help = lazy(() => import('./pages/help').then((m) => m.Help));
 
 export function App() {
   useEffect(
@@ -65,6 +69,7 @@ export function App() {
   return (
     <>
       {state === 'out' || state === 'expired' ? <Login expired={state === 'expired'} /> : <Shell />}
+      {helpOpen.value ? <Help /> : null}
       <Overlay />
     </>
   );

@@ -13,7 +13,7 @@ import { choice, choose, theme } from './theme';
 import { Button, Failure, IconButton, Skeleton } from './ui/controls';
 import { Brand, Icon, type IconName } from './ui/icons';
 import { helpOpen, listenKeys } from './ui/keys';
-import { lazy } from './ui/lazy';
+import { fetchAll, lazy } from './ui/lazy';
 import { type MenuEntry, openMenu } from './ui/overlay';
 
 const Overview = lazy(() => import('./pages/overview/overview').then((m) => m.Overview));
@@ -21,7 +21,6 @@ const AppPage = lazy(() => import('./pages/app/app-page').then((m) => m.AppPage)
 const LogsPage = lazy(() => import('./pages/logs/logs-page').then((m) => m.LogsPage));
 const SettingsPage = lazy(() => import('./pages/settings/settings-page').then((m) => m.SettingsPage));
 const RunDialog = lazy(() => import('./pages/run-dialog').then((m) => m.RunDialog));
-const Help = lazy(() => import('./pages/help').then((m) => m.Help));
 
 const RAIL_KEY = 'pilothouse.rail';
 
@@ -114,7 +113,7 @@ function Rail() {
         </>
       )}
       {id === '' ? <span class="grow" /> : null}
-      <button type="button" class="railbtn" title="Help" onClick={() => (helpOpen.value = true)}>
+      <button type="button" class="railbtn help" title="Help" onClick={() => (helpOpen.value = true)}>
         <Icon name="help" />
         <span class="lbl">Help</span>
       </button>
@@ -166,6 +165,7 @@ function Top() {
   const at = route.value;
   const b = bucket.value;
   const title = TITLES[at.page];
+  const ofApp = at.page === 'app' || (at.page === 'logs' && at.query.has('app'));
   const name =
     at.page === 'app'
       ? at.app
@@ -179,7 +179,7 @@ function Top() {
   const over = allowed !== null && used > allowed;
   return (
     <header class="top">
-      <div class="crumbs">
+      <div class={ofApp ? 'crumbs app' : 'crumbs'}>
         {b ? (
           <>
             <button
@@ -317,6 +317,7 @@ export function Shell() {
       }),
     [],
   );
+  useEffect(fetchAll, []);
   useEffect(() => {
     if (route.value.page === 'app') lastApp.value = route.value.app;
   }, [route.value]);
@@ -333,7 +334,6 @@ export function Shell() {
       </main>
       {connectOpen.value && bucket.value ? <ConnectDrawer bucket={bucket.value} /> : null}
       {plan.value ? <RunDialog /> : null}
-      {helpOpen.value ? <Help /> : null}
     </div>
   );
 }

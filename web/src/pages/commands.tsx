@@ -41,6 +41,17 @@ function labelOf({ app, process }: Target): string {
   return process ? `${app.name} #${process.pm_id}` : app.name;
 }
 
+/** Why nothing can be asked of this app or process; '' when something can: the hub passes on no command to what it does not monitor. */
+export function barrier({ server, app, process }: Target): string {
+  const held = process ? process.over_plan : app.shown === 0;
+  return obstacle(server) || (held ? 'not monitored: plan limit' : '');
+}
+
+/** Why this one thing cannot be asked of an app or a process; '' when it can. */
+export function objection(target: Target, verb: string): string {
+  return barrier(target) || hindrance(target.server, verb);
+}
+
 export function command(target: Target, action: string, params?: Readonly<Record<string, unknown>>): void {
   void run({
     bucket: bucketId.value,
@@ -350,7 +361,7 @@ export function running(target: Target): boolean {
 export function menuOf(target: Target): MenuEntry[] {
   const { app, server, process } = target;
   const on = running(target);
-  const because = (verb: string, also = '') => hindrance(server, verb) || also;
+  const because = (verb: string, also = '') => objection(target, verb) || also;
   const still = on ? '' : 'it does not run';
   const logs: MenuEntry = {
     text: 'Logs',

@@ -2,8 +2,9 @@ import './login.css';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError } from '../link/api';
 import { signIn } from '../session';
-import { Button, Note } from '../ui/controls';
+import { Button, IconButton, Note } from '../ui/controls';
 import { Brand } from '../ui/icons';
+import { helpOpen } from '../ui/keys';
 
 function explain(error: unknown): string {
   if (!(error instanceof ApiError)) return 'Signing in failed.';
@@ -55,6 +56,7 @@ export function Login({ expired }: { readonly expired: boolean }) {
         <div class="logo">
           <Brand />
           <h1>Pilothouse</h1>
+          <IconButton icon="help" label="Help" onClick={() => (helpOpen.value = true)} />
         </div>
         {expired && problem === '' ? (
           <Note kind="warn">Your session has ended. Sign in again to return to where you were.</Note>

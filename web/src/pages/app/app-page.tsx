@@ -12,7 +12,7 @@ import { apps, fleet, now, renewBucket, watchError } from '../../store/live';
 import { Button, Failure, IconButton, Search, Segment, Skeleton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
 import { openMenu } from '../../ui/overlay';
-import { across, command, hindrance, mayAct, menuOf, obstacle, running, stop } from '../commands';
+import { across, barrier, command, hindrance, mayAct, menuOf, objection, running, stop } from '../commands';
 import { sortServers } from '../overview/rows';
 import { Status, Value } from '../values';
 import { Chart, type GroupBy } from './chart';
@@ -240,7 +240,7 @@ function Places({ places, chosen }: { readonly places: readonly Place[]; readonl
           {places.map(({ server, app }) => {
             const status = statusOf(app);
             const target = { server, app };
-            const because = (verb: string) => hindrance(server, verb);
+            const because = (verb: string) => objection(target, verb);
             const on = running(target);
             const git = app.instances.find((p) => p.versioning)?.versioning;
             return (
@@ -314,7 +314,7 @@ function Places({ places, chosen }: { readonly places: readonly Place[]; readonl
                       label={`More for ${app.name} on ${server.name}`}
                       aria-haspopup="menu"
                       onClick={(e) =>
-                        openMenu(e.currentTarget, `${app.name} on ${server.name}`, menuOf(target), obstacle(server))
+                        openMenu(e.currentTarget, `${app.name} on ${server.name}`, menuOf(target), barrier(target))
                       }
                     />
                   </div>

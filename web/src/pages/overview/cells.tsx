@@ -12,7 +12,18 @@ import { now } from '../../store/live';
 import { IconButton } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
 import { openMenu } from '../../ui/overlay';
-import { command, hindrance, mayAct, menuOf, obstacle, running, serverMenuOf, stop, type Target } from '../commands';
+import {
+  barrier,
+  command,
+  mayAct,
+  menuOf,
+  objection,
+  obstacle,
+  running,
+  serverMenuOf,
+  stop,
+  type Target,
+} from '../commands';
 import { Spark, Status, Value } from '../values';
 import type { Row } from './rows';
 
@@ -198,7 +209,7 @@ export function StripCells({
 }
 
 function RowButtons({ target }: { readonly target: Target }) {
-  const because = (verb: string) => hindrance(target.server, verb);
+  const because = (verb: string) => objection(target, verb);
   const on = running(target);
   const what = target.process ? `${target.app.name} ${target.process.pm_id}` : target.app.name;
   return (
@@ -240,9 +251,7 @@ function RowButtons({ target }: { readonly target: Target }) {
         label={`More for ${what}`}
         aria-haspopup="menu"
         tabIndex={-1}
-        onClick={(e) =>
-          openMenu(e.currentTarget, `${what} on ${target.server.name}`, menuOf(target), obstacle(target.server))
-        }
+        onClick={(e) => openMenu(e.currentTarget, `${what} on ${target.server.name}`, menuOf(target), barrier(target))}
       />
     </div>
   );

@@ -9,7 +9,7 @@ import { bucketId } from '../../store/buckets';
 import { now } from '../../store/live';
 import { Button } from '../../ui/controls';
 import { Icon } from '../../ui/icons';
-import { command, hindrance, mayAct, own, type Target } from '../commands';
+import { command, mayAct, objection, own, type Target } from '../commands';
 import { Spark, Value } from '../values';
 import { actionsOf } from './rows';
 
@@ -128,7 +128,7 @@ export function Detail({ server, app }: { readonly server: Server; readonly app:
               <Button
                 kind="small"
                 icon="reload"
-                because={hindrance(server, 'reload')}
+                because={objection(target, 'reload')}
                 tabIndex={-1}
                 onClick={() => command(target, 'reload')}
               >
@@ -137,7 +137,7 @@ export function Detail({ server, app }: { readonly server: Server; readonly app:
               <Button
                 kind="small"
                 icon="reset"
-                because={hindrance(server, 'reset')}
+                because={objection(target, 'reset')}
                 tabIndex={-1}
                 onClick={() => command(target, 'reset')}
               >
@@ -175,7 +175,7 @@ export function Detail({ server, app }: { readonly server: Server; readonly app:
                   <Button
                     key={a.name}
                     kind="small"
-                    because={hindrance(server, 'custom')}
+                    because={objection(target, 'custom')}
                     tabIndex={-1}
                     onClick={() => own(target, a)}
                   >

@@ -79,7 +79,7 @@ export function PlanUse() {
               <td class="num">{count(row.monitored)}</td>
               <td class={row.over > 0 ? 'num bad' : 'num'}>{count(row.over)}</td>
               <td class="num wide">{count(row.free)}</td>
-              <td class="wide sub">{row.since > 0 ? stamp(row.since) : '–'}</td>
+              <td class="wide sub when">{row.since > 0 ? stamp(row.since) : '–'}</td>
             </tr>
             {open.has(row.key)
               ? row.entries.map((e) => (
@@ -92,7 +92,7 @@ export function PlanUse() {
                       <span class={e.plan === 'over' ? 'bad' : 'sub'}>{WORD[e.plan]}</span>
                     </td>
                     <td class="wide" />
-                    <td class="wide sub">{e.since > 0 ? stamp(e.since) : '–'}</td>
+                    <td class="wide sub when">{e.since > 0 ? stamp(e.since) : '–'}</td>
                   </tr>
                 ))
               : null}
