@@ -1,5 +1,5 @@
 // Keeper and daemon end together: what lives on is managed again, and nothing is started twice.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
 import { Manager } from '../lib/manager.ts';
@@ -137,6 +137,32 @@ onlyOurs('where nothing lives on, one begins with an empty list', async () => {
   process.kill(pid, 'SIGKILL');
   await until('it is dead', () => !alive(pid));
   expect(await pm.list()).toEqual([]);
+});
+
+onlyOurs('what was started in the moment in which both were killed is not left to itself', async () => {
+  await pm.ok('ping');
+  const daemon = pm.daemonPid();
+  const keeper = parentOf(daemon);
+  process.kill(keeper, 'SIGSTOP');
+  const asked = pm.run('start', path.join(apps, 'prints.js'), '--name', 'fresh');
+  await until('it is asked for', () => existsSync(path.join(pm.home, 'ledger/0')));
+  // The daemon never hears what has come of it.
+  process.kill(daemon, 'SIGSTOP');
+  process.kill(keeper, 'SIGCONT');
+  const started = () =>
+    processesWith(`PM2_HOME=${pm.home}`).filter(
+      (pid) => alive(pid) && readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes('pm_id=0'),
+    );
+  const [stray] = await until('it is started', () => started().length > 0 && started());
+  process.kill(keeper, 'SIGSTOP');
+  process.kill(daemon, 'SIGKILL');
+  process.kill(keeper, 'SIGKILL');
+  await until('both are gone', () => hasEnded(daemon) && hasEnded(keeper));
+  expect((await asked).code).not.toBe(0);
+
+  const entry = await pm.status('fresh', 'online');
+  await until('it has the place of the other', () => started().join() === String(entry.pid));
+  expect(entry.pid).not.toBe(stray);
 });
 
 onlyOurs('a keeper that is killed when the old daemon has left for an update', async () => {

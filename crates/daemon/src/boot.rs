@@ -10,7 +10,7 @@ use keeper::client::{ClientError, Keeper};
 use keeper::protocol::{ChildInfo, Event as Told};
 use os::channel::Stash;
 use os::proc::Sampler;
-use supervisor::{Incarnation, Living, Phase, ProcId, Supervisor};
+use supervisor::{Incarnation, Living, ProcId, Supervisor};
 use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{Receiver, channel};
@@ -318,13 +318,7 @@ impl Daemon {
             }
         }
         for id in &taken_back {
-            let unborn = |kept: &record::Kept| {
-                matches!(
-                    kept.restored.phase,
-                    Phase::Launching(_, None) | Phase::Stopping(_, None, _)
-                )
-            };
-            if records.get(id).is_some_and(unborn) {
+            if records.get(id).is_some_and(record::Kept::is_unborn) {
                 self.end_strays(*id);
             }
         }

@@ -178,16 +178,9 @@ impl Daemon {
     /// one is about to take its place. It is known by what it alone was started with.
     pub(crate) fn end_strays(&mut self, id: ProcId) {
         let Some(app) = self.apps.get(&id) else { return };
-        let marks: Vec<_> = app
-            .env
-            .child_env()
-            .into_iter()
-            .filter(|(name, _)| MARKS.contains(&name.as_str()))
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        if marks.len() < MARKS.len() {
+        let Some(marks) = marks_of(&app.env) else {
             return;
-        }
+        };
         for pid in os::proc::started_with(&marks) {
             if self.lives.values().any(|life| life.pid == pid) {
                 continue;
@@ -330,6 +323,17 @@ impl Daemon {
             }
         }
     }
+}
+
+/// The variables that a process of this launch of the entry, and no other, was started with.
+pub(crate) fn marks_of(env: &Pm2Env) -> Option<Vec<String>> {
+    let marks: Vec<_> = env
+        .child_env()
+        .into_iter()
+        .filter(|(name, _)| MARKS.contains(&name.as_str()))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    (marks.len() == MARKS.len()).then_some(marks)
 }
 
 fn is_transient(errno: i32) -> bool {

@@ -16,6 +16,7 @@ use supervisor::{Incarnation, ProcId};
 
 use crate::app::Life;
 use crate::journal::Level;
+use crate::launching::marks_of;
 use crate::owner::Daemon;
 use crate::record::{self, Kept};
 
@@ -186,11 +187,19 @@ impl Ledger {
                 Err(error) => taken.troubles.push(format!("{}: {error}", file.path().display())),
             }
         }
-        if !keeper_knows && !taken.records.is_empty() {
+        // One may live of which nobody was told any more.
+        let lives = !taken.records.is_empty() || without_life.iter().any(|(_, kept)| has_stray(kept));
+        if !keeper_knows && lives {
             taken.records.extend(without_life);
         }
         taken
     }
+}
+
+/// Whether the keeper has started a process for this entry in the moment of its death.
+fn has_stray(kept: &Kept) -> bool {
+    let marks = kept.is_unborn().then(|| marks_of(&kept.env)).flatten();
+    marks.is_some_and(|marks| !os::proc::started_with(&marks).is_empty())
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
@@ -368,5 +377,40 @@ mod tests {
         // What the keeper knows is the keeper's, and then the rest is of the past.
         let taken = ledger.take_back(|id| id == ProcId(3), &mut sampler);
         assert!(taken.records.is_empty() && taken.children.is_empty());
+    }
+    #[test]
+    fn what_was_started_in_the_last_moment_is_a_life_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger {
+            dir: dir.path().to_owned(),
+            boot: "boot".into(),
+        };
+        let unique = format!("test-{}", std::process::id());
+        let record = format!(
+            r#"{{"v":1,"phase":{{"state":"launching","life":3,"pid":null}},"lives":[3],
+                 "env":{{"name":"a","pm_id":7,"unique_id":"{unique}","pm_uptime":1234}}}}"#
+        )
+        .replace('\n', "");
+        std::fs::write(
+            ledger.path(ProcId(7)),
+            write("boot", Vec::new(), record.as_bytes()),
+        )
+        .unwrap();
+        std::fs::write(ledger.path(ProcId(8)), write("boot", Vec::new(), RECORD)).unwrap();
+        let taken = || {
+            let taken = ledger.take_back(|_| false, &mut Sampler::new().unwrap());
+            assert!(taken.troubles.is_empty() && taken.children.is_empty());
+            taken.records.keys().map(|id| id.0).collect::<Vec<_>>()
+        };
+        assert!(taken().is_empty());
+        let mut stray = std::process::Command::new("sleep")
+            .arg("60")
+            .envs([("pm_id", "7"), ("unique_id", &unique), ("pm_uptime", "1234")])
+            .spawn()
+            .unwrap();
+        let found = taken();
+        stray.kill().unwrap();
+        stray.wait().unwrap();
+        assert_eq!(found, [7, 8]);
     }
 }

@@ -94,6 +94,16 @@ pub(crate) struct Kept {
     pub(crate) lives: Vec<Incarnation>,
 }
 
+impl Kept {
+    /// The keeper was asked for a process, and nobody knows what has come of that.
+    pub(crate) fn is_unborn(&self) -> bool {
+        matches!(
+            self.restored.phase,
+            Phase::Launching(_, None) | Phase::Stopping(_, None, _)
+        )
+    }
+}
+
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct FactsText {
