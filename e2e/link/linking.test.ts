@@ -288,6 +288,10 @@ test('S63 S64 S73: no secret in what is printed or logged; each step of the way 
   expect(log).toMatch(new RegExp(`connecting to 127\\.0\\.0\\.1:${dead}: Connection refused.*; next try in`));
   expect(log).not.toContain(bucket.secretKey);
   expect(pm.file('pm2.log')).not.toContain(bucket.secretKey);
+  // What the hub writes down is for files and journals, too.
+  expect(hub.log).toMatch(/an agent linked/);
+  expect(hub.log).not.toContain(bucket.secretKey);
+  expect(hub.log).not.toContain('\u001b');
 });
 
 test('S57: link warns when another home of this host is linked to the same bucket under the same name', async ({

@@ -5,7 +5,7 @@ mod link;
 
 use std::env::{self, VarError};
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,6 +44,8 @@ fn main() -> ExitCode {
             let filter = tracing_subscriber::EnvFilter::try_from_env("PILOTHOUSE_LOG");
             tracing_subscriber::fmt()
                 .with_env_filter(filter.unwrap_or_else(|_| HUB_LOG.into()))
+                // A file or a journal would keep the colours as what they are: escapes.
+                .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none())
                 .with_writer(io::stderr)
                 .init();
             // Each agent and each browser is a descriptor, and the usual soft limit is 1,024 of them.

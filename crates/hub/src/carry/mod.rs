@@ -3,6 +3,8 @@
 //! `axum::serve` waits for ever: a thousand connections that never say anything, or say it a byte at a time, would take every
 //! descriptor that the hub may have, from anywhere and without a key.
 
+mod impatient;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
+use self::impatient::Impatient;
 use crate::middleware::plain_path;
 
 /// How long somebody may take to say what they want: the first line and the headers. Also how long a connection may be idle
@@ -30,6 +33,8 @@ use crate::middleware::plain_path;
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
 /// How long somebody may take to send the body of a request.
 const BODY_WITHIN: Duration = Duration::from_secs(120);
+/// How long somebody may leave unread what is written to them.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 /// Out of descriptors: the next try comes after this.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
@@ -38,6 +43,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Patience {
     head: Duration,
     body: Duration,
+    unread: Duration,
 }
 
 impl Default for Patience {
@@ -45,6 +51,7 @@ impl Default for Patience {
         Self {
             head: HEAD_WITHIN,
             body: BODY_WITHIN,
+            unread: READ_WITHIN,
         }
     }
 }
@@ -101,6 +108,7 @@ async fn serve(
 ) {
     // Small frames once a second to a browser: waiting to fill packets would only delay them.
     let _ = connection.set_nodelay(true);
+    let connection = Impatient::new(connection, patience.unread);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = plain_path(request.map(|body| in_time(Body::new(body), patience.body)));
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -153,6 +161,7 @@ mod tests {
     const SHORT: Patience = Patience {
         head: Duration::from_millis(200),
         body: Duration::from_millis(200),
+        unread: Duration::from_millis(200),
     };
 
     /// A listener with two routes, and what stops it.
@@ -172,6 +181,7 @@ mod tests {
                     "done"
                 }),
             )
+            .route("/large", get(async || vec![b'x'; 64 << 20]))
             .route("/post", post(async |body: Bytes| body));
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let stopping = futures_util::FutureExt::shared(async move {
@@ -227,6 +237,22 @@ mod tests {
         slow.write_all(format!("{head}bo").as_bytes()).await.unwrap();
         let answer = until_it_hangs_up(&mut slow).await;
         assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_is_given_up() {
+        let (address, _stop, _) = listening().await;
+        let mut deaf = TcpStream::connect(address).await.unwrap();
+        deaf.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut answer = Vec::new();
+        // Cut off, with or without a reset.
+        let _ = tokio::time::timeout(Duration::from_secs(20), deaf.read_to_end(&mut answer))
+            .await
+            .expect("the hub hangs up");
+        assert!(answer.len() < 64 << 20, "{}", answer.len());
     }
 
     #[tokio::test]
