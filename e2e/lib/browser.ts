@@ -62,7 +62,12 @@ export class Dashboard {
 
   /** Keeps a picture of the page as test output. */
   shot(name: string) {
-    return this.page.screenshot({ path: path.join(out, `${name}.png`) });
+    return this.page.screenshot({ path: this.picture(name) });
+  }
+
+  /** Where a picture of that name is kept. */
+  picture(name: string): string {
+    return path.join(out, `${name}.png`);
   }
 
   /** Forgets problems that a test brings about on purpose. */

@@ -287,15 +287,33 @@ describe('when the hub is gone', () => {
       dashboard = await Dashboard.open(browser, own);
       await dashboard.signIn();
       await seen(row('ticker'));
+      // What was never opened is there before it is needed.
+      await until('the other pages have arrived', () =>
+        dashboard.page.evaluate(() =>
+          ['app-page', 'logs-page', 'settings-page', 'help'].every((part) =>
+            performance.getEntriesByType('resource').some(({ name }) => name.includes(`/${part}-`)),
+          ),
+        ),
+      );
       await own.end('SIGKILL');
       await seen(dashboard.page.getByText(/live data paused/i));
       await seen(row('ticker'));
       await dashboard.shot('lost');
+      await dashboard.page.locator('[data-open-app]', { hasText: 'ticker' }).click();
+      await says(dashboard.page.locator('.places'), /box/);
+      await seen(dashboard.page.locator('[data-metric="memory"]').getByText(/hub does not answer/));
+      await dashboard.shot('lost-app');
       await own.crashAndRestart();
       await dashboard.page
         .getByText(/live data paused/i)
         .first()
         .waitFor({ state: 'hidden' });
+      // Charts are drawn anew without being told to.
+      await dashboard.page
+        .getByText(/hub does not answer/)
+        .first()
+        .waitFor({ state: 'hidden' });
+      await dashboard.page.goBack();
       await says(row('ticker'), /online/);
       dashboard.forgive(/ERR_CONNECTION|WebSocket|Failed to load/);
     } finally {

@@ -13,6 +13,7 @@ import { helpOpen } from './ui/keys';
 import { lazy } from './ui/lazy';
 import { Overlay } from './ui/overlay';
 
+const Invite = lazy(() => import('./pages/invite').then((m) => m.Invite));
 const Help = lazy(() => import('./pages/help').then((m) => m.Help));
 
 export function App() {
@@ -68,7 +69,13 @@ export function App() {
   }
   return (
     <>
-      {state === 'out' || state === 'expired' ? <Login expired={state === 'expired'} /> : <Shell />}
+      {state === 'in' ? (
+        <Shell />
+      ) : route.value.page === 'invite' ? (
+        <Invite code={route.value.code} />
+      ) : (
+        <Login expired={state === 'expired'} />
+      )}
       {helpOpen.value ? <Help /> : null}
       <Overlay />
     </>

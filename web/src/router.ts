@@ -4,6 +4,7 @@ import { signal } from '@preact/signals';
 export type Route =
   | { readonly page: 'home' }
   | { readonly page: 'redirect'; readonly publicKey: string }
+  | { readonly page: 'invite'; readonly code: string }
   | { readonly page: 'servers'; readonly bucket: string }
   | { readonly page: 'logs'; readonly bucket: string; readonly query: URLSearchParams }
   | { readonly page: 'settings'; readonly bucket: string; readonly tab: string }
@@ -30,6 +31,7 @@ export function parse(hash: string): Route {
   const [head, id, a, b] = parts;
   if (head === undefined) return { page: 'home' };
   if (head === 'r' && id !== undefined) return { page: 'redirect', publicKey: id };
+  if (head === 'invite' && id !== undefined) return { page: 'invite', code: id };
   if (head !== 'bucket' || id === undefined) return { page: 'unknown' };
   // PM2's own addresses: /bucket/<id>/backend/overview/servers
   if (a === undefined || a === 'backend' || a === 'servers') return { page: 'servers', bucket: id };

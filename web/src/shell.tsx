@@ -128,6 +128,7 @@ function Rail() {
 const TITLES: Readonly<Record<Route['page'], { readonly icon: IconName; readonly text: string }>> = {
   home: { icon: 'app', text: 'Buckets' },
   redirect: { icon: 'app', text: 'Buckets' },
+  invite: { icon: 'user', text: 'Invitation' },
   servers: { icon: 'server', text: 'Servers' },
   logs: { icon: 'logs', text: 'Logs' },
   settings: { icon: 'settings', text: 'Settings' },
@@ -275,6 +276,18 @@ function Page(): ComponentChildren {
     return <Failure message={bucketsError.value} onRetry={loadBuckets} />;
   if (buckets.value === null) return <Skeleton rows={8} label="Loading" />;
   if (at.page === 'home' || at.page === 'redirect') return <Buckets />;
+  if (at.page === 'invite') {
+    return (
+      <div class="empty">
+        <Icon name="user" />
+        <h2>You are signed in already</h2>
+        <p>An invitation makes an account for somebody who has none. Sign out, and open its link again.</p>
+        <Button icon="signout" onClick={() => void signOut()}>
+          Sign out
+        </Button>
+      </div>
+    );
+  }
   if (at.page === 'unknown' || bucket.value === null) {
     return (
       <div class="empty">

@@ -301,6 +301,7 @@ describe('addresses', () => {
     });
     expect(parse('#/bucket/5f/settings')).toEqual({ page: 'settings', bucket: '5f', tab: 'servers' });
     expect(parse('#/bucket/5f/app/%E0%A4%A')).toMatchObject({ page: 'app', app: '%E0%A4%A' });
+    expect(parse('#/invite/abc')).toEqual({ page: 'invite', code: 'abc' });
     expect(parse('#/nonsense')).toEqual({ page: 'unknown' });
   });
 });

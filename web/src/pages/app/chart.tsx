@@ -5,7 +5,7 @@ import { formatter } from '../../charts/axis';
 import { inkOf, Plot } from '../../charts/plot';
 import { liveValue, loadSeries, Tail } from '../../charts/series';
 import { clock, stamp } from '../../format/time';
-import { beat, fleet, now } from '../../store/live';
+import { beat, fleet, linkState, now } from '../../store/live';
 import { theme } from '../../theme';
 import { Button, IconButton } from '../../ui/controls';
 import { bounds, isLive, type Range, refreshEvery } from './ranges';
@@ -66,6 +66,17 @@ export function Chart(props: ChartProps) {
     return () => observer.disconnect();
   }, []);
 
+  // A hub that was away has what came meanwhile, and answers again.
+  const [returns, setReturns] = useState(0);
+  const wasLost = useRef(false);
+  useEffect(() => {
+    if (linkState.value === 'lost') wasLost.current = true;
+    else if (linkState.value === 'open' && wasLost.current) {
+      wasLost.current = false;
+      setReturns((n) => n + 1);
+    }
+  }, [linkState.value]);
+
   const rangeKey = range.kind === 'fixed' ? `${range.from}-${range.to}` : range.id;
   useEffect(() => {
     if (!seen) return;
@@ -97,7 +108,7 @@ export function Chart(props: ChartProps) {
       clearTimeout(soon);
       clearInterval(timer);
     };
-  }, [bucket, app, server, metric, rangeKey, seen, state === 'failed' ? round : 0]);
+  }, [bucket, app, server, metric, rangeKey, seen, returns, state === 'failed' ? round : 0]);
 
   // The tail grows also while a long range hides it, so that a change to a short one has no hole.
   const state$ = fleet.value;

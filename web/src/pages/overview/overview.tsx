@@ -364,9 +364,11 @@ function Table({ servers: map }: { readonly servers: ReadonlyMap<string, Server>
           </div>
         </div>
         {rows.length === 0 ? (
-          <div class="empty">
-            <Icon name={problemsOnly.value === 'problems' && filter.value === '' ? 'ok' : 'search'} />
-            <p>{filter.value === '' ? 'No app needs attention.' : `Nothing matches “${filter.value}”.`}</p>
+          <div role="row">
+            <div class="empty" role="gridcell">
+              <Icon name={problemsOnly.value === 'problems' && filter.value === '' ? 'ok' : 'search'} />
+              <p>{filter.value === '' ? 'No app needs attention.' : `Nothing matches “${filter.value}”.`}</p>
+            </div>
           </div>
         ) : null}
       </div>
