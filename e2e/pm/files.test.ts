@@ -151,6 +151,39 @@ module.exports = {
     expect(text).toContain('4 errors, 1 warning');
   });
 
+  onlyOurs('all mistakes of an app are told at once, also that it does not say what to run', async () => {
+    const file = write(
+      'many.json',
+      `[
+  { "name": "many", "script": "${app('prints.js')}", "cron": "a b c",
+    "exec_mode": "both",
+    "sockets": [{ "port": "x" }],
+    "max_restarts": -1 },
+  { "name": "nothing" }
+]
+`,
+    );
+    const { stdout, stderr } = await pm.run('validate', file);
+    const text = stdout + stderr;
+    for (const told of [
+      /:2:\d+: Cron pattern error/,
+      /:3:5: Verify "exec_mode"/,
+      /:4:5: sockets\[0\]/,
+      /:5:5: The minimum of "max_restarts"/,
+      /:6:5: No script path/,
+    ])
+      expect(text).toMatch(told);
+    expect(text).toContain("help: say what to run, such as script: './app.js'");
+    expect(text).toContain('5 errors, 0 warnings');
+  });
+
+  onlyOurs('what is no JSON at all is told with what stands there', async () => {
+    const { stderr } = await pm.run('validate', write('yaml.json', 'name: api\nscript: app.js\n'));
+    expect(stderr).toContain("yaml.json:1:1: the JSON can't be read: it begins with `name`");
+    const empty = await pm.run('validate', write('empty.yaml', '{}\n'));
+    expect(empty.stderr).toContain('help: write apps: and below it');
+  });
+
   onlyOurs('--json for machines', async () => {
     const file = write(
       'bad.json',

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
-import { apps, underTest } from '../lib/under-test.ts';
+import { apps, onlyOurs, underTest } from '../lib/under-test.ts';
 import { until } from '../lib/until.ts';
 
 let pm: Manager;
@@ -128,5 +128,51 @@ test('logs shows what is in the files of the two outputs, and not once more what
   expect(said.match(/to stderr/g)).toHaveLength(1);
   for (const name of ['quiet-out.log', 'quiet-error.log']) {
     expect(said).toMatch(new RegExp(`${of(name)} last 2 lines:\n(?!\n)`));
+  }
+});
+
+test('start of a script whose processes are all stopped starts all of them, and tells the name', async () => {
+  await pm.ok('start', app, '--name', 'many', '-i', '2');
+  await pm.ok('stop', 'many');
+  const again = await pm.ok('start', app, '--name', 'many', '-i', '2');
+  const said = lines(again.stdout);
+  expect(said[0]).toBe('[PM2] Applying action restartProcessId on app [many](ids: [ 0, 1 ])');
+  expect(said.slice(1, 3).sort()).toEqual(['[PM2] [many](0) ✓', '[PM2] [many](1) ✓']);
+  expect((await pm.list()).map((p) => p.pm2_env.status)).toEqual(['online', 'online']);
+  // The last one says whether it runs.
+  await pm.ok('stop', '0');
+  const refused = await pm.run('start', app, '--name', 'many');
+  expect([refused.code, refused.stderr]).toEqual([
+    1,
+    '[PM2][ERROR] Script already launched, add -f option to force re-execution\n',
+  ]);
+});
+
+test('of --node-args and --interpreter-args the second counts', async () => {
+  await pm.ok('start', app, '--interpreter-args', '--trace-warnings', '--node-args', '--no-warnings');
+  expect((await pm.app('prints')).pm2_env.node_args).toEqual(['--trace-warnings']);
+});
+
+test('a cron pattern that is a number starts nothing', async () => {
+  const config = file({ apps: [{ name: 'one', script: app, cron_restart: 5 }] });
+  await pm.run('start', config);
+  expect(await pm.list()).toEqual([]);
+});
+
+onlyOurs('what could not be started is told with the reason', async () => {
+  const bare = path.join(pm.dir, 'bare');
+  writeFileSync(bare, 'echo hello\n');
+  const nowhere = path.join(pm.dir, 'nowhere');
+  for (const [words, reason] of [
+    [['--interpreter', 'none'], `running the program (${bare}): Permission denied`],
+    [
+      ['--interpreter', 'bash', '--cwd', nowhere],
+      `entering its working directory (${nowhere}): No such file`,
+    ],
+  ] as const) {
+    const { code, stderr } = await pm.run('start', bare, ...words);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`could not be started: ${reason}`);
+    await pm.ok('delete', 'all');
   }
 });

@@ -27,6 +27,15 @@ pub(crate) fn parse(name: &str, text: &str, options: &Options) -> Result<Value, 
     if looks_like_code && let Ok(value) = javascript::evaluate_expression(name, text, options) {
         return Ok(value);
     }
+    if let Some((word, at)) = bare_word(text) {
+        return Err(Diagnostic::new(
+            Fault::Malformed,
+            name,
+            format!("the JSON can't be read: it begins with `{word}`, where {{ or [ is expected"),
+        )
+        .at_offset(text, at)
+        .help("write { \"apps\": [ { \"script\": \"app.js\" } ] }"));
+    }
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or("").to_owned();
     let mut diagnostic = Diagnostic::new(
@@ -38,6 +47,16 @@ pub(crate) fn parse(name: &str, text: &str, options: &Options) -> Result<Value, 
         diagnostic = diagnostic.at(text, position.line + 1, position.column + 1);
     }
     Err(diagnostic.help("look for a missing comma, quote or bracket at this place or just before it"))
+}
+
+/// The word that the text begins with, if it begins with one, and where: it is no JSON then, but perhaps YAML.
+fn bare_word(text: &str) -> Option<(&str, usize)> {
+    let start = text.trim_start();
+    let word = start
+        .split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$')))
+        .next()?;
+    let is_word = word.starts_with(char::is_alphabetic);
+    is_word.then(|| (word, text.len() - start.len()))
 }
 
 /// Brackets open at once, at most; quotes are not looked at, so it is an upper bound.
@@ -98,6 +117,9 @@ mod tests {
             "{d}"
         );
         assert!(run("").unwrap_err().message.contains("empty"));
+        let d = run("\nname: app\n").unwrap_err();
+        assert_eq!((d.line, d.column), (Some(2), Some(1)), "{d}");
+        assert!(d.message.contains("begins with `name`"), "{d}");
         assert!(run(&"[".repeat(100_000)).unwrap_err().message.contains("deep"));
     }
 }

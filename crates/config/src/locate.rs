@@ -37,10 +37,15 @@ pub(crate) fn locate(
         let mut of_group = keys.iter().filter(|key| key.group == group);
         of_group.any(|key| SCRIPT.contains(&key.name))
     };
-    let anchor = keys
-        .iter()
-        .filter(|key| key.name == anchor.0 && key.value == anchor.1 && runs(key.group))
-        .nth(nth)?;
+    let named = || {
+        keys.iter()
+            .filter(|key| key.name == anchor.0 && key.value == anchor.1)
+    };
+    // The mistake may be that an app does not say what to run.
+    let anchor = named()
+        .filter(|key| runs(key.group))
+        .nth(nth)
+        .or_else(|| named().nth(nth))?;
     let found = keys
         .iter()
         .find(|key| key.group == anchor.group && names.contains(&key.name));

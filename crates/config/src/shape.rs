@@ -27,7 +27,7 @@ pub(crate) fn take_apart(name: &str, value: Value, format: Format) -> Result<Loa
                 name,
                 format!("it holds {}, an object with `apps` is expected", kind(&other)),
             )
-            .help("write { \"apps\": [ { \"name\": …, \"script\": … } ] }"));
+            .help(example(format)));
         }
     };
     // A module that was compiled, or loaded by import, has its value behind `default`.
@@ -71,12 +71,21 @@ pub(crate) fn take_apart(name: &str, value: Value, format: Format) -> Result<Loa
         }
         None if loaded.deploy.is_some() || !loaded.static_sites.is_empty() => Vec::new(),
         None if map.is_empty() => {
-            return Err(Diagnostic::new(Fault::Shape, name, "there is no app in it")
-                .help("a JavaScript file exports them: module.exports = { apps: [ … ] }"));
+            return Err(Diagnostic::new(Fault::Shape, name, "there is no app in it").help(example(format)));
         }
         None => vec![map],
     };
     Ok(loaded)
+}
+
+/// How an app is written in such a file.
+fn example(format: Format) -> &'static str {
+    match format {
+        Format::Json => "write { \"apps\": [ { \"name\": \"api\", \"script\": \"app.js\" } ] }",
+        Format::Yaml => "write apps: and below it, indented, - script: app.js",
+        Format::Toml => "write [[apps]] and below it script = \"app.js\"",
+        Format::JavaScript => "a JavaScript file exports them: module.exports = { apps: [ … ] }",
+    }
 }
 
 fn is_package_json(name: &str, map: &Object) -> bool {

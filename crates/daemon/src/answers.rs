@@ -51,14 +51,20 @@ impl Daemon {
 
     /// What a failed command is answered with: a refusal, and what is known of its cause.
     fn failure_text(&self, id: ProcId, refusal: Refusal) -> String {
-        let trouble = self.apps.get(&id).and_then(|app| app.reload_trouble.as_deref());
-        match (refusal, trouble) {
-            (Refusal::ReloadFailed, Some(how)) => format!(
-                "process {}: its new instance {how}; the former one serves on",
-                id.0
-            ),
-            _ => refusal_text(id, refusal),
-        }
+        let app = self.apps.get(&id);
+        let known = match refusal {
+            Refusal::ReloadFailed => app.and_then(|app| app.reload_trouble.as_deref()).map(|how| {
+                format!(
+                    "process {}: its new instance {how}; the former one serves on",
+                    id.0
+                )
+            }),
+            Refusal::SpawnFailed => app
+                .and_then(|app| app.start_trouble.as_deref())
+                .map(|why| format!("process {} could not be started: {why}", id.0)),
+            _ => None,
+        };
+        known.unwrap_or_else(|| refusal_text(id, refusal))
     }
 
     /// Answer with one process.

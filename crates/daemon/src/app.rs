@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub(crate) usage: Usage,
     /// What became of its last reload, if that failed.
     pub(crate) reload_trouble: Option<String>,
+    /// Why its last life could not begin, if it could not.
+    pub(crate) start_trouble: Option<Box<str>>,
     /// What was wrong when its health was looked at last.
     pub(crate) ailment: Option<String>,
     /// Why its limits do not hold, or not all of them.
@@ -157,6 +159,7 @@ impl App {
             env,
             former_env: None,
             reload_trouble: None,
+            start_trouble: None,
             usage: Usage::default(),
             ailment: None,
             limits_trouble: None,

@@ -202,7 +202,7 @@ pub(crate) async fn boot(options: DaemonOptions) -> Result<Booted, BootError> {
         daemon.disk.sweep(folder);
     }
     daemon.look_at_host();
-    if daemon.home.agent_conf.exists() {
+    if daemon.home.agent_conf.exists() && !daemon.settings.stays_alone {
         daemon.start_agent(None);
     }
     Ok(Booted { daemon, events, pump })

@@ -56,7 +56,7 @@ impl Daemon {
         self.look_up_versions(id, incarnation);
         self.look_up_versioning(id, incarnation);
         if let Err(reason) = self.room_for_a_life() {
-            self.complain(&format!("App [{label}] can't be started: {reason}"));
+            self.cannot_start(id, &reason);
             return self.handle(Input::SpawnFailed {
                 id,
                 incarnation,
@@ -72,6 +72,11 @@ impl Daemon {
         let mut parts = WorkerParts::of(&app.env, takes, &mut self.cluster, &self.preload);
         self.preload.add_monitor(&app.env, takes, &mut parts);
         self.preload.add_tracer(&app.env, takes, &mut parts);
+        if app.env.is_node() && app.env.exec_mode() == ExecMode::Fork {
+            parts
+                .args
+                .extend(self.settings.node_options.iter().map(OsString::from));
+        }
         let given = self
             .app_sockets
             .give(&group_of(&app.env), &app.env, &mut self.keeper);
@@ -79,7 +84,7 @@ impl Daemon {
         let (mut spec, mut sockets) = match spec {
             Ok(spec) => spec,
             Err(reason) => {
-                self.complain(&format!("App [{label}] can't be started: {reason}"));
+                self.cannot_start(id, &reason);
                 return self.handle(Input::SpawnFailed {
                     id,
                     incarnation,
@@ -98,7 +103,7 @@ impl Daemon {
             extra: &sockets.iter().map(AsFd::as_fd).collect::<Vec<_>>(),
         };
         if let Err(error) = self.keeper.send(&request) {
-            self.complain(&format!("App [{label}] can't be started: {error}"));
+            self.cannot_start(id, &error.to_string());
             // A request that is out of bounds will be so the next time, too.
             let transient = !matches!(error, ClientError::Request(_));
             self.handle(Input::SpawnFailed {
@@ -141,6 +146,14 @@ impl Daemon {
         if let (Some((_, app)), Some((_, before))) = (upwards.next(), upwards.next()) {
             app.env.share(&before.env);
         }
+    }
+
+    /// Say why a life can't begin, and keep it for whoever asked for that.
+    fn cannot_start(&mut self, id: ProcId, reason: &str) {
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        app.start_trouble = Some(reason.into());
+        let label = format!("{}:{}", app.env.name(), id.0);
+        self.complain(&format!("App [{label}] can't be started: {reason}"));
     }
 
     /// The keeper did not even try.
@@ -221,18 +234,11 @@ impl Daemon {
         let Some(id) = self.sup.owner_of(incarnation) else {
             return;
         };
-        let error = rustix::io::Errno::from_raw_os_error(errno);
-        let app = self.apps.get(&id);
-        let (name, program) = app.map_or_else(
-            || (String::new(), String::new()),
-            |app| (app.env.name().to_owned(), app.env.command_line().program),
-        );
-        self.complain(&format!(
-            "App [{name}:{}] can't be started: {} ({program}): {}",
-            id.0,
-            step.describe(),
-            std::io::Error::from(error)
-        ));
+        let reason = self
+            .apps
+            .get(&id)
+            .map_or_else(String::new, |app| why_not_started(&app.env, step, errno));
+        self.cannot_start(id, &reason);
         self.handle(Input::SpawnFailed {
             id,
             incarnation,
@@ -284,6 +290,7 @@ impl Daemon {
         self.lives.insert(incarnation, life);
         if let Some(app) = self.apps.get_mut(&id) {
             app.lives.push(incarnation);
+            app.start_trouble = None;
         }
         self.look_soon();
         self.enter_worker(id, incarnation);
@@ -334,6 +341,25 @@ pub(crate) fn marks_of(env: &Pm2Env) -> Option<Vec<String>> {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     (marks.len() == MARKS.len()).then_some(marks)
+}
+
+/// What the kernel refused, on what, and what to do where that is known.
+fn why_not_started(env: &Pm2Env, step: Step, errno: i32) -> String {
+    use rustix::io::Errno;
+    let error = Errno::from_raw_os_error(errno);
+    let on = match step {
+        Step::WorkingDirectory => env.cwd().to_owned(),
+        _ => env.command_line().program,
+    };
+    let advice = match (step, error) {
+        (Step::Exec, Errno::ACCESS) => "; is it executable? chmod +x makes it so, or name an --interpreter",
+        (Step::Exec, Errno::NOEXEC) => {
+            "; it is no program: give it a first line such as #!/bin/sh, or name an --interpreter"
+        }
+        _ => "",
+    };
+    let told = std::io::Error::from(error);
+    format!("{} ({on}): {told}{advice}", step.describe())
 }
 
 fn is_transient(errno: i32) -> bool {

@@ -18,6 +18,10 @@ pub(crate) struct Settings {
     pub(crate) instance_var: Option<String>,
     /// PM2_LOG_DATE_FORMAT: the date before each line of the daemon's log; `None`: neither date nor `log:PM2` on the bus.
     pub(crate) log_date: Option<Pattern>,
+    /// PM2_NODE_OPTIONS: arguments of Node for each app in fork mode.
+    pub(crate) node_options: Vec<String>,
+    /// PM2_NO_INTERACTION: the stored link is left alone until somebody links.
+    pub(crate) stays_alone: bool,
     /// PM2_SOCKET_USER and PM2_SOCKET_GROUP.
     pub(crate) socket_owner: (Option<u32>, Option<u32>),
 }
@@ -41,6 +45,10 @@ impl Settings {
             git_parsing: set("PM2_ENABLE_GIT_PARSING").as_deref() == Some("true"),
             instance_var: set("PM2_PROCESS_INSTANCE_VAR"),
             log_date,
+            node_options: set("PM2_NODE_OPTIONS")
+                .map(|words| pm2::units::split_words(&words))
+                .unwrap_or_default(),
+            stays_alone: set("PM2_NO_INTERACTION").as_deref() == Some("true"),
             socket_owner: (number("PM2_SOCKET_USER"), number("PM2_SOCKET_GROUP")),
         }
     }

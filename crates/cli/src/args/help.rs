@@ -31,7 +31,14 @@ pub(crate) fn program_help(program: &str) -> String {
 pub(crate) fn command_help(program: &str, verb: Verb) -> String {
     let mut out = String::new();
     if let Some(entry) = VERBS.iter().find(|entry| entry.verb == verb) {
-        let _ = write!(out, "\n  Usage: {program} {}\n\n  {}\n", call(entry), entry.help);
+        // Called as pm2-runtime, the verb is not typed, and there is no other help.
+        let implied = crate::verb_of(program).is_some_and(|name| entry.names.contains(&name));
+        let typed = if implied {
+            entry.operands.to_owned()
+        } else {
+            call(entry)
+        };
+        let _ = write!(out, "\n  Usage: {program} {typed}\n\n  {}\n", entry.help);
         if !entry.options.is_empty() {
             out.push_str("\n  Options:\n\n");
             columns(&mut out, &options(entry.options));
@@ -43,7 +50,12 @@ pub(crate) fn command_help(program: &str, verb: Verb) -> String {
                 let _ = writeln!(out, "    $ {program} {example}");
             }
         }
-        let _ = write!(out, "\n  Options of all commands: {program} -h\n");
+        if implied {
+            out.push_str("\n  Options of apps and of all commands:\n\n");
+            columns(&mut out, &options(GLOBAL));
+        } else {
+            let _ = write!(out, "\n  Options of all commands: {program} -h\n");
+        }
     }
     out
 }
@@ -118,6 +130,12 @@ mod tests {
             longs.dedup();
             assert_eq!((shorts.len(), longs.len()), count, "{}", entry.name());
         }
+        let runtime = command_help("pm2-runtime", Verb::Runtime);
+        assert!(
+            runtime.contains("Usage: pm2-runtime [start]") && runtime.contains("--instances"),
+            "{runtime}"
+        );
+        assert!(command_help("pm2", Verb::Runtime).contains("Usage: pm2 runtime [start]"));
         assert!(!help.contains("Pilothouse") && program_help("ph").contains("Pilothouse"));
     }
 }

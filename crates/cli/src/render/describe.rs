@@ -10,13 +10,18 @@ use serde_json::Value;
 use std::fmt::Write as _;
 
 /// The blocks of `describe`. `local_env` are the variables of the caller, for the list of those that differ.
-pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)], brush: Brush) -> String {
+pub(crate) fn describe(
+    p: &Process,
+    now_ms: i64,
+    local_env: &[(String, String)],
+    (brush, width): (Brush, Option<u16>),
+) -> String {
     let title = |text: &str| format!("{}\n", brush.inverse(brush.bold(format!(" {text} "))));
     let mut out = title(&format!(
         "Describing process with id {} - name {}",
         p.pm_id, p.name
     ));
-    out.push_str(&Table::fitted(facts(p, now_ms)).render(brush));
+    out.push_str(&Table::fitted(facts(p, now_ms)).within(width).render(brush));
     let rows = p.env.human_info();
     if !rows.is_empty() {
         let rows = rows
@@ -28,7 +33,7 @@ pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)],
             &format!(
                 "{}{}",
                 title("Module information"),
-                Table::fitted(rows.collect()).render(brush)
+                Table::fitted(rows.collect()).within(width).render(brush)
             ),
         );
     }
@@ -59,16 +64,16 @@ pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)],
         .unwrap_or_default();
     if !versioning.is_empty() {
         out.push_str(&title("Revision control metadata"));
-        out.push_str(&Table::fitted(versioning).render(brush));
+        out.push_str(&Table::fitted(versioning).within(width).render(brush));
     }
     let actions: Vec<Vec<Cell>> = p.env.actions().map(|action| vec![action.name.into()]).collect();
     let hint = |text: String| format!("{}\n", brush.italic(brush.grey(text)));
     if !actions.is_empty() {
         out.push_str(&title("Actions available"));
-        out.push_str(&Table::fitted(actions).render(brush));
+        out.push_str(&Table::fitted(actions).within(width).render(brush));
         out.push_str(&hint(format!(
             " Trigger via: pm2 trigger {} <action_name>\n",
-            p.name
+            word(&p.name)
         )));
     }
     let metrics: Vec<Vec<Cell>> = p
@@ -78,23 +83,38 @@ pub(crate) fn describe(p: &Process, now_ms: i64, local_env: &[(String, String)],
         .collect();
     if !metrics.is_empty() {
         out.push_str(&title("Code metrics value"));
-        out.push_str(&Table::fitted(metrics).render(brush));
+        out.push_str(&Table::fitted(metrics).within(width).render(brush));
     }
     out.push_str(&title("Divergent env variables from local env"));
     let divergent = divergent(p, local_env);
     if divergent.is_empty() {
         out.push('\n');
     } else {
-        out.push_str(&Table::fitted(divergent).render(brush));
+        out.push_str(&Table::fitted(divergent).within(width).render(brush));
     }
     let _ = writeln!(out);
-    for text in [
-        format!(" logs         pm2 logs {} --lines 1000", p.name),
+    let name = word(&p.name);
+    let mut hints = vec![
+        format!(" logs         pm2 logs {name} --lines 1000"),
         format!(" environment  pm2 env {}", p.pm_id),
-    ] {
+    ];
+    if p.status() == "errored" {
+        hints.push(format!(" crashes      pm2 crashes {name}"));
+    }
+    for text in hints {
         out.push_str(&hint(text));
     }
     out
+}
+
+/// A name as one word of a shell's command line.
+fn word(name: &str) -> std::borrow::Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "_-./:@+,%".contains(c);
+    if name.chars().all(plain) {
+        name.into()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''")).into()
+    }
 }
 
 fn health_cell(health: &Health) -> Cell {
@@ -274,7 +294,7 @@ mod tests {
             ("LANG".to_owned(), "de".to_owned()),
             ("A".to_owned(), "z".to_owned()),
         ];
-        insta::assert_snapshot!(describe(&p, 61_000, &local, Brush { on: false }), @"
+        insta::assert_snapshot!(describe(&p, 61_000, &local, (Brush { on: false }, None)), @"
          Describing process with id 3 - name api 
         ┌───────────────────┬──────────────────────────┐
         │ status            │ online                   │

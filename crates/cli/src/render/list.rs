@@ -190,7 +190,7 @@ impl Column {
     }
 }
 
-/// The columns that fit, with their widths: all, or one of PM2's two condensed forms.
+/// The columns that fit, with their widths: all, one of PM2's two condensed forms, or a few.
 fn shape(width: usize, id: usize, name: usize) -> Vec<(Column, usize)> {
     use Column::{
         Cpu, Id, Memory, Mode, Name, Namespace, Pid, Restarts, Status, Uptime, User, Version, Watching,
@@ -225,8 +225,13 @@ fn shape(width: usize, id: usize, name: usize) -> Vec<(Column, usize)> {
         full
     } else if width >= needs(&condensed) {
         condensed
-    } else {
+    } else if width >= needs(&smallest) {
         smallest
+    } else {
+        // Narrower than anything that PM2 draws: the name takes what is left.
+        let others = vec![(Id, id), (Status, 11)];
+        let left = width.saturating_sub(needs(&others) + 1);
+        vec![(Id, id), (Name, left.clamp(6, 16)), (Status, 11)]
     }
 }
 
@@ -375,13 +380,22 @@ mod tests {
         └────┴────────────────────┴──────────┴──────┴───────────┴──────────┴──────────┘
         [U] unmonitored: hidden from the hub
         ");
-        insta::assert_snapshot!(list(&processes()[..2], Order::BY_NAME, 61_000, OFF, Some(20)), @"
+        insta::assert_snapshot!(list(&processes()[..2], Order::BY_NAME, 61_000, OFF, Some(60)), @"
         ┌────┬────────────────┬───────────┬─────────┬──────────┐
         │ id │ name           │ status    │ cpu     │ mem      │
         ├────┼────────────────┼───────────┼─────────┼──────────┤
         │ 0  │ api            │ stopped   │ 0%      │ 0b       │
         │ 10 │ [U] worker     │ online    │ 12.5%   │ 26.9mb   │
         └────┴────────────────┴───────────┴─────────┴──────────┘
+        [U] unmonitored: hidden from the hub
+        ");
+        insta::assert_snapshot!(list(&processes()[..2], Order::BY_NAME, 61_000, OFF, Some(30)), @"
+        ┌────┬───────────┬───────────┐
+        │ id │ name      │ status    │
+        ├────┼───────────┼───────────┤
+        │ 0  │ api       │ stopped   │
+        │ 10 │ [U] work… │ online    │
+        └────┴───────────┴───────────┘
         [U] unmonitored: hidden from the hub
         ");
     }

@@ -76,7 +76,27 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Vec<Cell>>,
 }
 
+/// What the last column of a table keeps at any width, with its blanks.
+const LAST_COLUMN: usize = 14;
+
 impl Table {
+    /// As wide as the terminal at most: the last column gives way, and what is longer goes on below. A path is read, and taken
+    /// with the mouse, only if all of it is there.
+    pub(crate) fn within(mut self, terminal: Option<u16>) -> Table {
+        let all: usize = self.widths.iter().map(|width| width + 1).sum::<usize>() + 1;
+        let over = all.saturating_sub(terminal.map_or(usize::MAX, usize::from));
+        if let Some(last) = self.widths.last_mut().filter(|_| over > 0) {
+            let room = last.saturating_sub(over).max(LAST_COLUMN.min(*last));
+            *last = room;
+            let mut rows = Vec::with_capacity(self.rows.len());
+            for row in self.rows {
+                rows.extend(wrapped(row, room.saturating_sub(2)));
+            }
+            self.rows = rows;
+        }
+        self
+    }
+
     /// A table without header whose columns are as wide as what they hold.
     pub(crate) fn fitted(rows: Vec<Vec<Cell>>) -> Table {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -139,6 +159,46 @@ impl Table {
     }
 }
 
+/// A row whose last cell takes as many lines as it needs in so many columns.
+fn wrapped(mut row: Vec<Cell>, room: usize) -> Vec<Vec<Cell>> {
+    let Some(last) = row.pop() else {
+        return vec![row];
+    };
+    let mut lines = pieces(&last.text, room).into_iter();
+    let piece = |text: String| Cell {
+        text,
+        paint: last.paint,
+        mark: None,
+    };
+    let blank = vec![Cell::plain(""); row.len()];
+    row.push(piece(lines.next().unwrap_or_default()));
+    let mut out = vec![row];
+    out.extend(lines.map(|line| {
+        let mut row = blank.clone();
+        row.push(piece(line));
+        row
+    }));
+    out
+}
+
+/// Text in lines of at most so many columns.
+fn pieces(text: &str, room: usize) -> Vec<String> {
+    let mut out = vec![String::new()];
+    let mut used = 0;
+    for c in text.chars() {
+        let columns = c.width().unwrap_or(0);
+        if used > 0 && used + columns > room {
+            out.push(String::new());
+            used = 0;
+        }
+        used += columns;
+        if let Some(line) = out.last_mut() {
+            line.push(c);
+        }
+    }
+    out
+}
+
 /// How many columns a text takes.
 fn columns(text: &str) -> usize {
     let is_plain = |byte: &u8| (b' '..=b'~').contains(byte);
@@ -192,6 +252,26 @@ mod tests {
         assert_eq!(cut("日本語", 5), "日本…");
         assert_eq!(cut("日本語", 4), "日…");
         assert_eq!(cut("abc", 0), "");
+    }
+
+    #[test]
+    fn the_last_column_gives_way_to_a_narrow_terminal() {
+        let table = || {
+            Table::fitted(vec![
+                vec!["path".into(), "/srv/app/日本/out.log".into()],
+                vec!["id".into(), "0".into()],
+            ])
+        };
+        insta::assert_snapshot!(table().within(Some(23)).render(Brush { on: false }), @"
+        ┌──────┬──────────────┐
+        │ path │ /srv/app/日  │
+        │      │ 本/out.log   │
+        │ id   │ 0            │
+        └──────┴──────────────┘
+        ");
+        let wide = table().within(Some(200)).render(Brush { on: false });
+        assert_eq!(wide, table().within(None).render(Brush { on: false }));
+        assert_eq!(wide, table().render(Brush { on: false }));
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub(crate) fn options(typed: &Typed, cwd: &Path) -> Result<Object, Failure> {
         ("cron", "cron_restart"),
         ("user", "uid"),
     ] {
-        if let (Some(text), false) = (typed.text(flag), out.contains_key(name)) {
+        // Of node_args this is the spelling that PM2 takes where both are given.
+        let wins = flag == "interpreter-args";
+        if let (Some(text), true) = (typed.text(flag), wins || !out.contains_key(name)) {
             out.insert(name.into(), text.into());
         }
     }

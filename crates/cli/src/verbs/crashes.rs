@@ -90,7 +90,11 @@ fn list(
         console.info(format_args!("There is no report of a crash{whose}"));
     } else {
         let header = vec!["when", "app", "id", "ended by", "after", "peak mem", "report"];
-        console.put(Table::headed(header, rows).render(console.brush));
+        console.put(
+            Table::headed(header, rows)
+                .within(console.width)
+                .render(console.brush),
+        );
         console.info(format_args!(
             "`{} crashes <report>` shows one, `crashes last` the newest",
             context.program

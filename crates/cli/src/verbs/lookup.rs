@@ -39,7 +39,12 @@ pub(crate) fn describe(context: &Context<'_>) -> Result<Then, Failure> {
         })
         .collect();
     for process in found {
-        let text = render::describe(process, now_ms(), &local, context.console.brush);
+        let text = render::describe(
+            process,
+            now_ms(),
+            &local,
+            (context.console.brush, context.console.width),
+        );
         context.console.say(text.trim_end_matches('\n'));
     }
     Ok(Then::Done)

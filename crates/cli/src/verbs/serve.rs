@@ -1,7 +1,7 @@
 //! `serve`: a folder over HTTP.
 
 use super::Then;
-use crate::context::Context;
+use crate::context::{Context, var};
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::start::site::{PORT, Site, run_server};
@@ -11,7 +11,9 @@ use pm2::schema::check;
 
 pub(crate) fn serve(context: &Context<'_>) -> Result<Then, Failure> {
     let typed = &context.typed;
-    let folder = typed.operands.first().map_or(".", String::as_str);
+    // As in PM2, what the environment says goes before what was typed.
+    let folder = var("PM2_SERVE_PATH").or_else(|| typed.operands.first().cloned());
+    let folder = folder.unwrap_or_else(|| ".".into());
     let path = pm2::home::clean(&context.cwd.join(folder));
     if !path.is_dir() {
         return Err(Failure::Error(format!(
@@ -19,12 +21,10 @@ pub(crate) fn serve(context: &Context<'_>) -> Result<Then, Failure> {
             path.display()
         )));
     }
-    let port = typed
-        .operands
-        .get(1)
-        .map(String::as_str)
-        .or_else(|| typed.text("port"));
-    let port = port.unwrap_or(PORT);
+    let port = var("PM2_SERVE_PORT")
+        .or_else(|| typed.operands.get(1).cloned())
+        .or_else(|| typed.text("port").map(str::to_owned));
+    let port = port.unwrap_or_else(|| PORT.into());
     if port.parse::<u16>().is_err() {
         return Err(Failure::Error(format!(
             "serving {}: {port} is no port; say a number from 0 to 65535",
@@ -33,7 +33,7 @@ pub(crate) fn serve(context: &Context<'_>) -> Result<Then, Failure> {
     }
     let site = Site {
         path: Some(path.to_string_lossy().into_owned()),
-        port: Some(port.into()),
+        port: Some(port.as_str().into()),
         host: typed.text("host").map(str::to_owned),
         spa: typed.on("spa"),
         listing: typed.on("ftp"),

@@ -72,23 +72,24 @@ fn one(context: &Context<'_>, client: &mut Client, target: &str) -> Result<(), F
         let spaced = ids(&|p| !p.is_module() && (target == "all" || p.env.namespace() == target));
         for found in [named, spaced] {
             if !found.is_empty() {
-                return again(context, client, target, &found, &list);
+                return again(context, client, target, &found, false, &list);
             }
         }
     }
     if let Some(id) = number(target) {
-        return again(context, client, target, &[id], &list);
+        return again(context, client, target, &[id], true, &list);
     }
     let app = checked(context, target)?;
     let same = |p: &&Process| p.name == app.name() && p.env.exec_path() == absolute;
-    if let (Some(running), false) = (list.iter().find(same), context.typed.on("force")) {
-        if !matches!(running.status(), "stopped" | "stopping" | "errored") {
+    // As in PM2 the last one says whether the app runs, and all of its name are started with it.
+    if let (Some(last), false) = (list.iter().rfind(same), context.typed.on("force")) {
+        if !matches!(last.status(), "stopped" | "stopping" | "errored") {
             return Err(Failure::Error(
                 "Script already launched, add -f option to force re-execution".into(),
             ));
         }
-        let ids = [running.pm_id];
-        return again(context, client, &running.pm_id.to_string(), &ids, &list);
+        let named = ids(&|p| p.name == app.name());
+        return again(context, client, app.name(), &named, false, &list);
     }
     fresh(context, client, &app)
 }
@@ -109,10 +110,10 @@ fn again(
     client: &mut Client,
     target: &str,
     ids: &[u32],
+    as_text: bool,
     list: &[Process],
 ) -> Result<(), Failure> {
     let env = restart_environment(context, target)?;
-    let as_text = number(target).is_some();
     announce(context.console, Action::Restart, target, ids, as_text);
     let jobs = ids
         .iter()

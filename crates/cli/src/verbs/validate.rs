@@ -134,20 +134,42 @@ fn look_at(context: &Context<'_>, loaded: &Loaded) -> Vec<Complaint> {
             env_name: context.typed.text("env"),
             deploy: loaded.deploy.as_ref(),
         };
-        let resolved =
-            checked(context, app, &caller).and_then(|app| Ok(app.resolve(&caller, &Machine, &origin)?));
-        match resolved {
-            Ok(resolved) => {
-                for note in resolved.notes.iter().filter(|note| note.level != Level::Info) {
-                    complain(true, note.about.as_deref(), &note.text, None);
+        // The first mistake ends a start. Here it is taken out, and what is left looked at again.
+        let mut rest = app.clone();
+        loop {
+            let resolved =
+                checked(context, &rest, &caller).and_then(|app| Ok(app.resolve(&caller, &Machine, &origin)?));
+            match resolved {
+                Ok(resolved) => {
+                    for note in resolved.notes.iter().filter(|note| note.level != Level::Info) {
+                        complain(true, note.about.as_deref(), &note.text, None);
+                    }
+                    break;
+                }
+                Err(Failure::Rejected(rejected)) => {
+                    let before = rest.len();
+                    for note in &rejected.messages {
+                        let about = note.about.as_deref();
+                        complain(false, about, note.text.trim(), about.and_then(advice));
+                        for name in about
+                            .map(|name| spellings(Some(name)))
+                            .into_iter()
+                            .flatten()
+                            .filter(|name| !SCRIPT.contains(name))
+                        {
+                            rest.shift_remove(name);
+                            rest.shift_remove(&camel_case(name));
+                        }
+                    }
+                    if rest.len() == before {
+                        break;
+                    }
+                }
+                Err(other) => {
+                    complain(false, None, &other.to_string(), None);
+                    break;
                 }
             }
-            Err(Failure::Rejected(rejected)) => {
-                for note in &rejected.messages {
-                    complain(false, note.about.as_deref(), note.text.trim(), None);
-                }
-            }
-            Err(other) => complain(false, None, &other.to_string(), None),
         }
     }
     let needs: Vec<Needs> = loaded
@@ -165,6 +187,14 @@ fn look_at(context: &Context<'_>, loaded: &Loaded) -> Vec<Complaint> {
         });
     }
     out
+}
+
+/// Without it there is nothing to look at.
+const SCRIPT: [&str; 4] = ["script", "exec", "cmd", "command"];
+
+/// What to do about a mistake, where its text does not say so.
+fn advice(about: &str) -> Option<String> {
+    (about == "script").then(|| "say what to run, such as script: './app.js'".to_owned())
 }
 
 /// All names under which an attribute may have been written.

@@ -142,7 +142,11 @@ fn a_program_that_does_not_exist_is_an_error_and_harms_nobody() {
         "prepare",
         &json!([home.app("none", "none", "/no/such/program".as_ref(), &json!({}))]),
     );
-    assert!(answer.is_err_and(|text| text.contains("could not be started")));
+    let told = answer.unwrap_err().to_string();
+    assert!(
+        told.contains("could not be started: running the program (/no/such/program): No such file"),
+        "{told}"
+    );
     assert_eq!(home.status(0), "errored");
     until_true("the log names it", || {
         home.log("pm2.log").contains("/no/such/program")

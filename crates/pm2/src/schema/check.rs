@@ -68,7 +68,7 @@ pub fn check(mut raw: Object, caller: &Caller, host: &dyn Host) -> Result<Checke
     }
     remove(&mut raw, "execute_command");
     put(&mut raw, "username", caller.username.as_str());
-    if get(&raw, "time").is_some_and(js::truthy) {
+    if get(&raw, "time").is_some_and(js::truthy) || caller.env.get("ASZ_MODE").is_some_and(js::truthy) {
         put(&mut raw, "log_date_format", "YYYY-MM-DDTHH:mm:ss");
     }
     user_and_group(&mut raw, caller, host)?;
@@ -92,7 +92,7 @@ pub fn check(mut raw: Object, caller: &Caller, host: &dyn Host) -> Result<Checke
     }
     cron(&mut raw, &mut notes).map_err(|e| e.about("cron_restart"))?;
     log_rotation(&raw)?;
-    sockets(&raw)?;
+    sockets(&raw).map_err(|e| e.about(crate::listen_sockets::SECTION))?;
     let app = validate(&raw)?;
     Ok(Checked { app, notes })
 }
@@ -241,7 +241,8 @@ fn cron(raw: &mut Object, notes: &mut Vec<Note>) -> Result<(), Rejected> {
         put(raw, "cron_restart", "0");
         return Ok(());
     }
-    if value.is_string() {
+    // What is neither is told by its type.
+    if value.is_string() || value.is_number() {
         Schedule::parse(&pattern)
             .map_err(|error| Rejected::one(Level::Error, format!("Cron pattern error: {error}")))?;
         notes.push(Note::new(Level::Info, format!("cron restart at {pattern}")));
@@ -383,5 +384,10 @@ mod tests {
                 .starts_with("Cron pattern error: ")
         );
         assert!(run(json!({ "cron_restart": "a b c ; d" })).is_err());
+        assert!(
+            run(json!({ "cron_restart": 5 }))
+                .unwrap_err()
+                .starts_with("Cron pattern error: ")
+        );
     }
 }
