@@ -127,6 +127,8 @@ want_for_tests() {
     have linux.uml || [ "$(uname -m)" != x86_64 ] || system user-mode-linux || true
     # What boots in it, from a disk of its own. The package alone leaves the init system of this machine as it is.
     { [ -x /lib/systemd/systemd ] && have mkfs.ext4; } || system systemd e2fsprogs || true
+    # Completion is tried in each of them.
+    { have zsh && have fish; } || system zsh fish || true
     # For deploy. Where services are started as they are installed, an sshd would listen to the world: that is nobody's wish here.
     [ -x /usr/sbin/sshd ] || [ -d /run/systemd/system ] || system openssh-server openssh-client || true
 }

@@ -146,6 +146,17 @@ export class Manager {
     return this.followWith(python, {}, onTerminal, String(columns), String(rows), ...words);
   }
 
+  /** Another program on a terminal of its own, such as a shell in which this one is typed. */
+  otherOnTerminal(
+    columns: number,
+    rows: number,
+    where: { env?: Record<string, string>; cwd?: string },
+    ...words: string[]
+  ): Following {
+    const python = { path: 'python3', node: false };
+    return this.followWith(python, where, onTerminal, String(columns), String(rows), ...words);
+  }
+
   /** The same with another program on this home, in another folder, or with more in its environment. */
   followWith(
     program: Program,

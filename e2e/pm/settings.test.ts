@@ -94,23 +94,6 @@ test('completion answers with what can stand there', async () => {
   await pm.ok('delete', 'api-one');
 });
 
-onlyOurs('completion installs itself into bash, and out of it', async () => {
-  await pm.ok('start', 'prints.js', '--name', 'by-bash');
-  const env = { HOME: pm.dir, SHELL: '/bin/bash' };
-  const rc = path.join(pm.dir, '.bashrc');
-  writeFileSync(rc, 'export MINE=1\n');
-  await pm.with(pm.program, ['completion', 'install'], { env });
-  await pm.with(pm.program, ['completion', 'install'], { env });
-  const script = `. ${rc}; COMP_WORDS=(pm2 stop by); COMP_CWORD=2; COMP_LINE='pm2 stop by'; _pm2_completion; echo "$MINE \${COMPREPLY[*]}"`;
-  const PATH = `${path.dirname(pm.program.path)}:${process.env.PATH}`;
-  const bash = { path: '/bin/bash', node: false };
-  expect((await pm.with(bash, ['-c', script], { env: { ...env, PATH } })).stdout).toBe('1 by-bash\n');
-  await pm.with(pm.program, ['completion', 'uninstall'], { env });
-  expect(readFileSync(rc, 'utf8')).toBe('export MINE=1\n');
-  expect((await pm.ok('completion', 'fish')).stdout).toContain('complete -c pm2');
-  await pm.ok('delete', 'by-bash');
-});
-
 test('init writes a file that start takes', async () => {
   const file = path.join(pm.dir, 'ecosystem.config.js');
   for (const words of [['init'], ['ecosystem', 'anything'], ['init', 'simple']]) {

@@ -37,25 +37,42 @@ pub(crate) fn candidates(words: &[String], partial: &str, apps: impl FnOnce() ->
 
 /// What a shell's start file must hold for completion to work.
 pub(crate) fn snippet(shell: &str, program: &str) -> String {
-    let name = program.replace('-', "_");
-    match shell {
-        "zsh" => format!(
-            "_{name}_completion() {{\n  local words; words=(${{=BUFFER}})\n  reply=($({program} completion -- \"${{words[@]}}\" 2>/dev/null))\n}}\n\
-             (( $+functions[compctl] )) || autoload -Uz compctl 2>/dev/null\ncompctl -K _{name}_completion -f {program}\n"
-        ),
-        "fish" => format!(
-            "function __{name}_completion\n  set -l before (commandline -opc)\n  set -lx COMP_CWORD (count $before)\n  \
-             set -lx COMP_LINE (commandline -p)\n  set -lx COMP_POINT (commandline -C)\n  \
-             {program} completion -- $before (commandline -ct) 2>/dev/null\nend\n\
-             complete -c {program} -a '(__{name}_completion)'\n"
-        ),
-        _ => format!(
-            "_{name}_completion() {{\n  local cur=\"${{COMP_WORDS[COMP_CWORD]}}\"\n  COMPREPLY=($(COMP_CWORD=\"$COMP_CWORD\" COMP_LINE=\"$COMP_LINE\" \
-             COMP_POINT=\"$COMP_POINT\" {program} completion -- \"${{COMP_WORDS[@]}}\" 2>/dev/null))\n  \
-             [ ${{#COMPREPLY[@]}} -eq 0 ] && COMPREPLY=($(compgen -f -- \"$cur\"))\n}}\n\
-             complete -o filenames -F _{name}_completion {program}\n"
-        ),
+    let template = match shell {
+        "zsh" => include_str!("completion.zsh"),
+        "fish" => include_str!("completion.fish"),
+        _ => include_str!("completion.bash"),
+    };
+    template
+        .replace("NAME", &program.replace('-', "_"))
+        .replace("PROGRAM", program)
+}
+
+/// The words of a line as a shell reads them, as far as it is typed; the last one is what the cursor stands behind.
+pub(crate) fn typed_words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    let mut chars = line.trim_start().chars();
+    while let Some(c) = chars.next() {
+        let blank = c.is_whitespace() && quote.is_none();
+        if blank && words.last().is_some_and(String::is_empty) {
+            continue;
+        }
+        if blank {
+            words.push(String::new());
+        } else if quote == Some(c) {
+            quote = None;
+        } else if quote.is_none() && matches!(c, '"' | '\'') {
+            quote = Some(c);
+        } else if let Some(word) = words.last_mut() {
+            let kept = if c == '\\' && quote != Some('\'') {
+                chars.next()
+            } else {
+                Some(c)
+            };
+            word.extend(kept);
+        }
     }
+    words
 }
 
 #[cfg(test)]
@@ -88,5 +105,19 @@ mod tests {
         assert!(of(&["pm2", "start"], "-").contains(&"-i".to_owned()));
         assert_eq!(of(&["pm2", "ls"], ""), Vec::<String>::new());
         assert_eq!(of(&["pm2", "nonsense"], ""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_line_is_read_as_the_shell_reads_it() {
+        for (line, words) in [
+            ("pm2 ", &["pm2", ""][..]),
+            ("pm2  stop a", &["pm2", "stop", "a"]),
+            (r"pm2 stop my\ ap", &["pm2", "stop", "my ap"]),
+            (r#"pm2 stop "my a"#, &["pm2", "stop", "my a"]),
+            (r"pm2 stop 'a\b' mod:x", &["pm2", "stop", r"a\b", "mod:x"]),
+            ("", &[""]),
+        ] {
+            assert_eq!(typed_words(line), words, "{line}");
+        }
     }
 }

@@ -10,7 +10,7 @@ mod parse;
 mod suggest;
 mod table;
 
-pub(crate) use complete::{candidates, snippet};
+pub(crate) use complete::{candidates, snippet, typed_words};
 pub(crate) use help::{command_help, program_help, usage};
 pub(crate) use man::man_page;
 pub(crate) use parse::{Given, ParseError, Typed, parse};
