@@ -209,7 +209,7 @@ impl Server {
                 self.watched_exit(key);
             }
             if woken.daemon_exited && !self.daemon.is_own_child() {
-                self.daemon_died()?;
+                self.daemon_died(self.daemon.foreign_exit())?;
             }
         }
     }

@@ -104,6 +104,10 @@ fn a_daemon_that_is_killed_again_and_again_costs_the_app_nothing() {
     home.call("stopProcessId", &json!([id])).expect("stopped");
     let text = home.log("logs/busy-out.log");
     assert!(!text.contains("DISCONNECTED") && !home.log("pm2.log").contains("not JSON"));
+    assert!(
+        home.log("pm2.log")
+            .contains("without being asked to, by SIGKILL:")
+    );
     assert!(count_whole_lines(&text) > 500);
 }
 

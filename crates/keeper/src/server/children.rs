@@ -116,7 +116,9 @@ impl Server {
     pub(super) fn reap(&mut self) -> Result<(), KeeperError> {
         loop {
             match os::wait::reap_any() {
-                Ok(Some(reaped)) if self.daemon.is_own_pid(reaped.pid) => self.daemon_died()?,
+                Ok(Some(reaped)) if self.daemon.is_own_pid(reaped.pid) => {
+                    self.daemon_died(reaped.exit)?;
+                }
                 Ok(Some(reaped)) => {
                     // Others are orphans that came to us as the first process of a container.
                     if let Some(key) = self.table.living_key(reaped.pid) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use os::signal::{SIGKILL, SIGTERM};
 use os::spawn::Program;
+use os::wait::Exit;
 
 use super::{Server, say};
 use crate::restarts::Verdict;
@@ -89,6 +90,12 @@ impl Daemon {
 
     pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.running()?.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How it ended, if it was no child of ours.
+    pub(super) fn foreign_exit(&self) -> Exit {
+        let exit = self.foreign_pidfd().and_then(os::process::exit_of);
+        exit.unwrap_or(Exit::Unknown)
     }
 
     /// To be polled for its exit, which no `SIGCHLD` will tell.
@@ -223,7 +230,7 @@ impl Server {
     }
 
     /// It has exited: do what it still asked for, then see about the next one.
-    pub(super) fn daemon_died(&mut self) -> Result<(), KeeperError> {
+    pub(super) fn daemon_died(&mut self, exit: Exit) -> Result<(), KeeperError> {
         // Nothing that it sent may be lost, even if answers find nobody any more.
         loop {
             self.outbox.clear();
@@ -240,7 +247,10 @@ impl Server {
         let lived = running.started.elapsed();
         self.daemon = Daemon::due_now();
         if self.finishing.is_none() {
-            say("the daemon has ended without being asked to: starting it again");
+            say(&format!(
+                "the daemon has ended without being asked to, {}: starting it again",
+                in_words(exit)
+            ));
             self.schedule_daemon(lived)?;
         }
         Ok(())
@@ -267,6 +277,17 @@ impl Server {
             // Gone: the next one will be told.
             let _ = os::process::signal(&running.pidfd, SIGTERM);
         }
+    }
+}
+
+fn in_words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("with exit code {code}"),
+        Exit::Signal(signal) => match os::signal::name(signal) {
+            Some(name) => format!("by {name}"),
+            None => format!("by signal {signal}"),
+        },
+        Exit::Unknown => "nobody knows how".into(),
     }
 }
 
