@@ -29,11 +29,14 @@ pub(crate) enum EncodeError {
     Io(io::Error),
 }
 
-/// The kernel is full for the moment: of bytes, or of descriptors on their way.
+/// The kernel is full for the moment: of bytes, of descriptors on their way, or of memory.
 pub(crate) fn is_try_later(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [Errno::TOOMANYREFS, Errno::NOBUFS, Errno::NOMEM];
     error.kind() == io::ErrorKind::WouldBlock
-        || error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
-        || error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
+        || shortages
+            .iter()
+            .any(|shortage| error.raw_os_error() == Some(shortage.raw_os_error()))
 }
 
 /// A message ready to be sent.

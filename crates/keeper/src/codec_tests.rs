@@ -204,3 +204,11 @@ fn an_event_with_a_report_survives() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_shortage_is_waited_out_and_the_end_of_the_other_is_not() {
+    use rustix::io::Errno;
+    let later = |errno: Errno| is_try_later(&errno.into());
+    assert!([Errno::AGAIN, Errno::TOOMANYREFS, Errno::NOBUFS, Errno::NOMEM].map(later) == [true; 4]);
+    assert!([Errno::PIPE, Errno::CONNRESET, Errno::BADF].map(later) == [false; 3]);
+}

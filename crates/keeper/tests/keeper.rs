@@ -248,6 +248,26 @@ fn garbage_costs_the_daemon_its_life_and_the_children_nothing() {
 }
 
 #[test]
+fn a_daemon_that_can_be_told_nothing_any_more_is_replaced() {
+    let house = House::new();
+    let mut seat = house.seat();
+    seat.everything();
+    let first = seat.daemon_pid;
+    // It lives, and sends, but what it is told finds nobody.
+    rustix::net::shutdown(&seat.keeper, rustix::net::Shutdown::Read).unwrap();
+    seat.send(&Request::Spawn {
+        key: 1,
+        spec: &script("exec sleep 60"),
+        extra: &[],
+    });
+    let mut next = house.seat();
+    let found = next.everything();
+    assert_ne!(next.daemon_pid, first);
+    until("the first daemon to be gone", || !alive(first));
+    assert!(alive(found.children[&1].pid));
+}
+
+#[test]
 fn a_released_channel_is_a_disconnect() {
     let house = House::new();
     let mut seat = house.seat();

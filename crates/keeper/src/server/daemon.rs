@@ -123,9 +123,11 @@ impl Daemon {
         self.running().is_some_and(|running| running.deaf)
     }
 
+    /// One that is not dying after all would never hear of anything again.
     pub(super) fn went_deaf(&mut self) {
         if let Some(running) = self.running_mut() {
             running.deaf = true;
+            running.kill_at.get_or_insert(Instant::now() + EXIT_PATIENCE);
         }
     }
 
