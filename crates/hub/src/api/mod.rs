@@ -4,6 +4,7 @@
 //! every method, 401 for nothing but tokens, errors as `{"msg": …}`.
 
 mod about;
+mod audit;
 mod auth;
 mod bucket;
 pub mod data;
@@ -33,6 +34,7 @@ pub(crate) const MAX_FREE_JSON: usize = 64 << 10;
 pub fn router() -> Router<AppState> {
     Router::new()
         .merge(about::router())
+        .merge(audit::router())
         .merge(auth::router())
         .merge(bucket::router())
         .merge(members::router())

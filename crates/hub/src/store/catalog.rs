@@ -288,12 +288,34 @@ pub struct AuditEntry {
     pub detail: String,
 }
 
+/// A place in the trail. Entries of one millisecond are told apart by the order in which they were stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditMark {
+    /// When the entry was made, ms since 1970.
+    pub at_ms: i64,
+    /// Which one of that time.
+    pub id: i64,
+}
+
+/// What of a trail is wanted.
+#[derive(Debug, Clone)]
+pub struct AuditQuery {
+    /// Whose trail.
+    pub bucket: BucketId,
+    /// Only what is older than this; the newest when `None`.
+    pub before: Option<AuditMark>,
+    /// Only entries with this text in who, what, target or outcome, in whatever case; all when empty.
+    pub containing: String,
+    /// Entries at the most.
+    pub limit: u32,
+}
+
 /// The audit trail, and settings of the hub as a whole.
 pub trait Audit {
     /// Adds to the trail.
     fn audit(&self, entry: AuditEntry) -> Answer<'_, ()>;
-    /// The newest entries of a bucket before `before_ms`, newest first.
-    fn audit_trail(&self, bucket: BucketId, before_ms: i64, limit: u32) -> Answer<'_, Vec<AuditEntry>>;
+    /// Part of a bucket's trail, newest first, each entry with the mark to go on from.
+    fn audit_trail(&self, query: AuditQuery) -> Answer<'_, Vec<(AuditMark, AuditEntry)>>;
     /// A setting of the whole hub.
     fn setting(&self, name: &'static str) -> Answer<'_, Option<String>>;
     /// Stores a setting of the whole hub.

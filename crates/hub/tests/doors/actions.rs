@@ -1,5 +1,6 @@
 //! Actions, from the request to the agent and back.
 
+use hub::store::catalog::AuditQuery;
 use serde_json::{Value, json};
 use wire::action::{self, Action, ActionErrorCode, ActionResult};
 use wire::{AgentMessage, HubMessage};
@@ -92,12 +93,17 @@ async fn an_action_goes_to_the_agent_and_its_result_comes_back() {
         .hub
         .state
         .catalog
-        .audit_trail(lab.bucket.parse().unwrap(), i64::MAX, 10)
+        .audit_trail(AuditQuery {
+            bucket: lab.bucket.parse().unwrap(),
+            before: None,
+            containing: String::new(),
+            limit: 10,
+        })
         .await
         .unwrap();
     let seen: Vec<_> = trail
         .iter()
-        .map(|e| (e.what.as_str(), e.target.as_str(), e.outcome.as_str()))
+        .map(|(_, e)| (e.what.as_str(), e.target.as_str(), e.outcome.as_str()))
         .collect();
     assert!(seen.contains(&("restart", "web/api/1", "ok")), "{seen:?}");
     assert!(

@@ -1,5 +1,6 @@
 //! The routes of this room, asked from outside.
 
+mod audit;
 mod buckets;
 mod members;
 mod oauth;

@@ -3,9 +3,8 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{SqliteCatalog, collect, parsed};
-use crate::ids::BucketId;
 use crate::store::Answer;
-use crate::store::catalog::{Audit, AuditEntry};
+use crate::store::catalog::{Audit, AuditEntry, AuditMark, AuditQuery};
 
 impl Audit for SqliteCatalog {
     fn audit(&self, entry: AuditEntry) -> Answer<'_, ()> {
@@ -27,24 +26,42 @@ impl Audit for SqliteCatalog {
         })
     }
 
-    fn audit_trail(&self, bucket: BucketId, before_ms: i64, limit: u32) -> Answer<'_, Vec<AuditEntry>> {
+    fn audit_trail(&self, query: AuditQuery) -> Answer<'_, Vec<(AuditMark, AuditEntry)>> {
         self.db.read("read the audit trail", move |db| {
             let mut statement = db.prepare_cached(
-                "SELECT bucket, at_ms, who, what, target, outcome, detail FROM audit
-                 WHERE bucket = ?1 AND at_ms < ?2 ORDER BY at_ms DESC, id DESC LIMIT ?3",
+                "SELECT id, bucket, at_ms, who, what, target, outcome, detail FROM audit
+                 WHERE bucket = ?1 AND (at_ms, id) < (?2, ?3)
+                   AND instr(lower(who || ' ' || what || ' ' || target || ' ' || outcome), lower(?4)) > 0
+                 ORDER BY at_ms DESC, id DESC LIMIT ?5",
             )?;
+            let before = query.before.unwrap_or(AuditMark {
+                at_ms: i64::MAX,
+                id: i64::MAX,
+            });
+            let bucket = query.bucket.to_string();
             collect(
-                statement.query(params![bucket.to_string(), before_ms, limit])?,
+                statement.query(params![
+                    bucket,
+                    before.at_ms,
+                    before.id,
+                    query.containing,
+                    query.limit
+                ])?,
                 |row| {
-                    Ok(AuditEntry {
-                        bucket: parsed(row, "bucket")?,
+                    let mark = AuditMark {
                         at_ms: row.get("at_ms")?,
+                        id: row.get("id")?,
+                    };
+                    let entry = AuditEntry {
+                        bucket: parsed(row, "bucket")?,
+                        at_ms: mark.at_ms,
                         who: row.get("who")?,
                         what: row.get("what")?,
                         target: row.get("target")?,
                         outcome: row.get("outcome")?,
                         detail: row.get("detail")?,
-                    })
+                    };
+                    Ok((mark, entry))
                 },
             )
         })
