@@ -260,7 +260,7 @@ describe('looks', () => {
           .map((fact) => fact.textContent),
       );
       expect(cut, name).toEqual([]);
-      for (const tab of ['servers', 'plan', 'members']) {
+      for (const tab of ['servers', 'plan', 'members', 'audit']) {
         await other.page.goto(`${hub.facts.url}/#/bucket/${hub.facts.bucket}/settings/${tab}`);
         const box = other.page.locator('.settings .box');
         await box.waitFor();

@@ -131,6 +131,21 @@ async function request(
 const call = async (method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> =>
   answerOf(await request(method, path, body, signal));
 
+/** Has the browser keep what `path` answers as a file of this name. */
+export async function download(path: string, name: string): Promise<void> {
+  const response = await request('GET', path, undefined, undefined, '*/*');
+  if (!response.ok) {
+    await answerOf(response);
+    return;
+  }
+  const address = URL.createObjectURL(await response.blob());
+  const link = document.createElement('a');
+  link.href = address;
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(address);
+}
+
 /** Sends a request whose answer is told bit by bit, as server-sent events that each hold a JSON object. */
 export async function follow(path: string, body: unknown, onEvent: (event: Dict) => void): Promise<void> {
   const response = await request('POST', path, body, undefined, 'text/event-stream');

@@ -93,6 +93,11 @@ export const TOPICS: readonly Topic[] = [
     title: 'Why can I not pull, install or delete from here?',
     text: 'What brings other code onto a host or takes something away has to be allowed on that host first: `allow = ["restart", "reload", "logs", "custom", "pull", "install"]` in `policy.toml` in its home. It holds at once. Agents of PM2 itself take restart, reload, reset, scale and the actions of apps, and nothing else. Pull needs an app whose repository is known: `PM2_ENABLE_GIT_PARSING=true` when the process manager starts.',
   },
+  {
+    id: 'people',
+    title: 'How do others get in, and who did what?',
+    text: 'Settings, Members: an admin invites by e-mail address. Who has an account joins at once, others get a link that you pass on. The owner gives roles: a user looks, a developer also acts, an admin also invites and deletes servers. Settings, Audit tells admins who did what, when, and how it ended, and exports it.',
+  },
 ];
 
 const words = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];

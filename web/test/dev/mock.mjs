@@ -347,6 +347,18 @@ function api(req, url, body, reply) {
       { _id: '1', username: 'ada', email: 'ada@example.com', role: 'owner' },
       { _id: '2', username: 'linus', email: 'linus@example.com', role: 'developer' },
     ]);
+  if (rest === '/audit')
+    return reply(200, {
+      entries: ['restart', 'invite', 'change_role', 'pull'].map((what, i) => ({
+        at: new Date(Date.now() - i * 3_600_000).toISOString(),
+        who: 'ada@example.com',
+        what,
+        target: i % 2 ? 'linus@example.com' : 'web-1/api',
+        outcome: what === 'pull' ? 'the policy of the host does not allow it' : 'ok',
+        detail: {},
+      })),
+      next: null,
+    });
   if (rest === '/servers')
     return reply(200, [...servers.map((s) => ({ ...s, processes: s.processes.map(view) })), ...hidden]);
   if (rest === '/series') return reply(200, series(url.searchParams));
