@@ -8,6 +8,7 @@ mod keys;
 mod notices;
 pub mod ours;
 pub mod pm2;
+mod sparingly;
 mod trace;
 
 use axum::Router;

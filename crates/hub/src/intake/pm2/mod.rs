@@ -22,6 +22,7 @@ use pm2::agent_wire::{VerifyRequest, verify_accepted, verify_pending, verify_ref
 use serde_json::json;
 
 use super::keys;
+use super::sparingly::Sparingly;
 use super::trace::{self, Trace};
 use crate::api::input::{Origin, Peer};
 use crate::live::Hardware;
@@ -37,6 +38,9 @@ const SOCKET: &str = "/interaction/pm2";
 const MAX_VERIFY: usize = 1 << 20;
 /// Largest frame. Heap snapshots come in one; beyond this the socket ends.
 const MAX_FRAME: usize = 64 << 20;
+
+/// Anybody can come with wrong keys, as often as they like.
+static UNKNOWN_KEYS: Sparingly = Sparingly::new();
 
 const CLOSED: &str = "This bucket does not take agents at present";
 const WRONG_KEYS: &str = "Wrong keys: copy the link command from the dashboard";
@@ -98,10 +102,10 @@ async fn judge(
         })?;
     let who = who(address, &request.machine_name);
     let Some((bucket, _)) = found else {
-        tracing::warn!(
-            machine = request.machine_name,
-            "a PM2 agent came with unknown keys"
-        );
+        if let Some(left_out) = UNKNOWN_KEYS.note(state.now_ms()) {
+            let machine = cut(&request.machine_name, MAX_NAME);
+            tracing::warn!(machine, left_out, "a PM2 agent came with unknown keys");
+        }
         trace::refused(state, &request.public, &request.secret, who, None).await;
         return Err((StatusCode::UNAUTHORIZED, WRONG_KEYS.to_owned()));
     };
