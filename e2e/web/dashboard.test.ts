@@ -207,6 +207,9 @@ describe('logs', () => {
     const first = await log.textContent();
     await until('more lines', async () => (await log.textContent()) !== first);
     await dashboard.shot('logs');
+    await dashboard.page.getByLabel('Filter logs').fill('PYTHON');
+    await says(log.locator('mark').first(), /^python$/);
+    await dashboard.shot('logs-found');
     await dashboard.page.getByLabel('Filter logs').fill('no such text');
     await until('no line is left', async () => !/python \d+/.test((await log.textContent()) ?? ''));
   });

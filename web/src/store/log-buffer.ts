@@ -25,6 +25,23 @@ export const ALL: LogFilter = { text: '', pm_id: null, stream: 'all' };
 /** Longest line that is kept whole. */
 export const MAX_LINE = 16_384;
 
+/** The text in parts, with those that are what is looked for; case does not count. Pure. */
+export function found(text: string, wanted: string): readonly { readonly text: string; readonly hit: boolean }[] {
+  const needle = wanted.trim().toLowerCase();
+  const low = text.toLowerCase();
+  // Few letters have another length when they are small: then nothing is marked rather than the wrong thing.
+  if (needle === '' || low.length !== text.length) return [{ text, hit: false }];
+  const parts: { text: string; hit: boolean }[] = [];
+  let from = 0;
+  for (let at = low.indexOf(needle); at >= 0; at = low.indexOf(needle, from)) {
+    if (at > from) parts.push({ text: text.slice(from, at), hit: false });
+    from = at + needle.length;
+    parts.push({ text: text.slice(at, from), hit: true });
+  }
+  if (from < text.length) parts.push({ text: text.slice(from), hit: false });
+  return parts;
+}
+
 export function matcher(filter: LogFilter): (e: Entry) => boolean {
   const needle = filter.text.trim().toLowerCase();
   return (e) => {

@@ -47,8 +47,10 @@ export function lazy<P extends object>(load: () => Promise<ComponentType<P>>): C
         setError('A part of the dashboard did not arrive. The hub may be away, or was upgraded.');
       }
     };
+    const Page = ready;
+    // It may have arrived since this was drawn: then it is drawn anew.
     useEffect(() => {
-      if (!ready) void open();
+      if (!Page) void open();
     }, []);
     const again = async () => {
       await open();
@@ -57,10 +59,9 @@ export function lazy<P extends object>(load: () => Promise<ComponentType<P>>): C
     // A hub that is back is asked without being told to.
     const isBack = linkState.value === 'open';
     useEffect(() => {
-      if (error !== '' && isBack) void again();
+      if (error !== '' && isBack) void open();
     }, [error, isBack]);
     if (error !== '') return <Failure message={error} onRetry={() => void again()} />;
-    const Page = ready;
     return Page ? <Page {...props} /> : <Skeleton rows={6} label="Loading the page" />;
   };
 }

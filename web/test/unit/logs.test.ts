@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { LogLine } from '../../src/link/protocol';
 import { nearest, parseAnsi, stripAnsi } from '../../src/store/ansi';
-import { ALL, LogBuffer, MAX_LINE } from '../../src/store/log-buffer';
+import { ALL, found, LogBuffer, MAX_LINE } from '../../src/store/log-buffer';
 
 const E = '\u001b';
 
@@ -155,5 +155,22 @@ describe('log buffer', () => {
     const b = new LogBuffer();
     b.push([line('x'.repeat(MAX_LINE * 3))], 0);
     expect(texts(b)[0]).toHaveLength(MAX_LINE + 1);
+  });
+});
+
+describe('what is looked for', () => {
+  const marked = (text: string, wanted: string) =>
+    found(text, wanted)
+      .map((part) => (part.hit ? `[${part.text}]` : part.text))
+      .join('');
+  it('is marked wherever it stands, whatever its case', () => {
+    expect(marked('Error: no error', 'ERROR')).toBe('[Error]: no [error]');
+    expect(marked('aaaa', 'aa')).toBe('[aa][aa]');
+    expect(marked('nothing', 'else')).toBe('nothing');
+    expect(marked('as it is', '  ')).toBe('as it is');
+    expect(marked('', 'x')).toBe('');
+  });
+  it('is not marked in the wrong place', () => {
+    expect(marked('\u0130\u0130 here', 'here')).toBe('\u0130\u0130 here');
   });
 });

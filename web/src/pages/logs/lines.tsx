@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { clockMillis, stamp } from '../../format/time';
 import { count } from '../../format/units';
 import { parseAnsi, stripAnsi } from '../../store/ansi';
-import type { Entry, LogBuffer } from '../../store/log-buffer';
+import { type Entry, found, type LogBuffer } from '../../store/log-buffer';
 import { Button, CopyButton } from '../../ui/controls';
 import { Dialog } from '../../ui/dialog';
 import { Icon } from '../../ui/icons';
@@ -18,9 +18,11 @@ interface LinesProps {
   readonly filtered: boolean;
   /** Lines of more than one server: say which. */
   readonly wide: boolean;
+  /** What is looked for; '' when nothing is. */
+  readonly wanted: string;
 }
 
-export function Lines({ buffer, beat, waiting, filtered, wide }: LinesProps) {
+export function Lines({ buffer, beat, waiting, filtered, wide, wanted }: LinesProps) {
   const scroller = useRef<HTMLDivElement>(null);
   const [follow, setFollow] = useState(true);
   const [, redraw] = useState(0);
@@ -76,7 +78,7 @@ export function Lines({ buffer, beat, waiting, filtered, wide }: LinesProps) {
         <div class="sizer" style={{ height: `${lines.length * ROW + 12}px` }}>
           <div class="window" style={{ transform: `translateY(${first * ROW}px)` }}>
             {lines.slice(first, end).map((l) => (
-              <Row key={l.seq} entry={l} wide={wide} onOpen={setOpened} />
+              <Row key={l.seq} entry={l} wide={wide} wanted={wanted} onOpen={setOpened} />
             ))}
           </div>
         </div>
@@ -106,10 +108,12 @@ export function Lines({ buffer, beat, waiting, filtered, wide }: LinesProps) {
 interface RowProps {
   readonly entry: Entry;
   readonly wide: boolean;
+  /** What is looked for: marked where it stands. */
+  readonly wanted: string;
   readonly onOpen: (e: Entry) => void;
 }
 
-function Row({ entry, wide, onOpen }: RowProps) {
+function Row({ entry, wide, wanted, onOpen }: RowProps) {
   if (entry.stream === 'note') {
     return (
       <div class="ln note-line">
@@ -136,11 +140,11 @@ function Row({ entry, wide, onOpen }: RowProps) {
       {entry.stream === 'err' ? <span class="sr">error: </span> : null}
       <code>
         {parseAnsi(entry.text).map((s, i) =>
-          s.cls === '' ? (
+          s.cls === '' && wanted === '' ? (
             s.text
           ) : (
             <span key={i} class={s.cls}>
-              {s.text}
+              {found(s.text, wanted).map((part, n) => (part.hit ? <mark key={n}>{part.text}</mark> : part.text))}
             </span>
           ),
         )}

@@ -230,6 +230,7 @@ function Logs({ server, app, query }: LogsProps) {
         buffer={buffer}
         beat={beat.value}
         waiting={!lost && !away && few.length > 0}
+        wanted={filter.text.trim()}
         filtered={filter.text !== '' || filter.pm_id !== null || filter.stream !== 'all'}
         wide={few.length > 1}
       />
