@@ -1,5 +1,5 @@
 // What is said of what was done, in which order, and on which of the two outputs: scripts read it.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Manager } from '../lib/manager.ts';
@@ -175,4 +175,36 @@ onlyOurs('what could not be started is told with the reason', async () => {
     expect(stderr).toContain(`could not be started: ${reason}`);
     await pm.ok('delete', 'all');
   }
+});
+
+test('a folder is a script to Node: its index, or the main module of its package', async () => {
+  for (const [folder, main, facts] of [
+    ['plain', 'index.js', undefined],
+    ['package', 'main.js', { version: '1.2.3', main: 'main.js' }],
+    ['modules', 'main.js', { version: '2.0.0', main: './main.js', type: 'module' }],
+  ] as const) {
+    const at = path.join(pm.dir, folder);
+    mkdirSync(at);
+    writeFileSync(path.join(at, main), `console.log('this is ${folder}'); setInterval(() => {}, 1000);`);
+    if (facts) writeFileSync(path.join(at, 'package.json'), JSON.stringify(facts));
+    await pm.ok('start', `./${folder}/`, '--name', folder);
+    await until(`${folder} runs`, () => pm.file('logs', `${folder}-out.log`) === `this is ${folder}\n`);
+    const { status, version } = (await pm.app(folder)).pm2_env;
+    expect([status, version]).toEqual(['online', facts?.version ?? 'N/A']);
+  }
+  // From within it is a dot.
+  const here = await pm.with(pm.program, ['start', '.', '-i', '2'], { cwd: path.join(pm.dir, 'package') });
+  expect(here.code).toBe(0);
+});
+
+test('what stands behind -- is a target of verbs that hand nothing on, and may begin with a dash', async () => {
+  await pm.ok('start', app, '--name', '-dash');
+  expect((await pm.ok('stop', '--', '-dash')).stdout).toContain('[PM2] [-dash](0) ✓');
+  expect((await pm.app('-dash')).pm2_env.status).toBe('stopped');
+});
+
+test('an empty name is none, and a blank one names nothing to start', async () => {
+  await pm.ok('start', app, '--name', '');
+  expect((await pm.app('prints')).pm2_env.status).toBe('online');
+  expect((await pm.run('start', ' ')).code).toBe(1);
 });

@@ -132,11 +132,16 @@ impl AppVersions {
         let wanted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut known: BTreeMap<PathBuf, Option<String>> = BTreeMap::new();
         let found = wanted.into_iter().map(|(id, script)| {
-            let folder = script.parent().unwrap_or(Path::new("/"));
+            // Node takes a folder for its main module.
+            let folder = if script.is_dir() {
+                &script
+            } else {
+                script.parent().unwrap_or(Path::new("/"))
+            };
             let version = match known.get(folder) {
                 Some(version) => version.clone(),
                 None => {
-                    let version = version_of(&script);
+                    let version = version_in(folder);
                     known.insert(folder.to_owned(), version.clone());
                     version
                 }
@@ -235,11 +240,11 @@ async fn say_version(program: &Path) -> Option<String> {
     (ended.success() && is_version).then(|| version.to_owned())
 }
 
-/// The version in the nearest package.json above the script.
-fn version_of(script: &Path) -> Option<String> {
+/// The version in the nearest package.json, from this folder on upwards.
+fn version_in(folder: &Path) -> Option<String> {
     /// A package.json larger than this is none.
     const MAX: u64 = 1024 * 1024;
-    let mut folder = script.parent();
+    let mut folder = Some(folder);
     while let Some(here) = folder {
         let path = here.join("package.json");
         if let Ok(meta) = std::fs::metadata(&path)
@@ -273,7 +278,7 @@ mod tests {
         std::fs::create_dir_all(&deep).unwrap();
         std::fs::write(dir.path().join("a/package.json"), r#"{"version":"1.2.3"}"#).unwrap();
         std::fs::write(dir.path().join("package.json"), r#"{"version":"9.9.9"}"#).unwrap();
-        assert_eq!(version_of(&deep.join("app.js")), Some("1.2.3".into()));
+        assert_eq!(version_in(&deep), Some("1.2.3".into()));
         let wanted = AppVersions::default();
         let scripts = ["app.js", "other.js", "../x.js"].map(|name| deep.join(name));
         let first: Vec<_> = (0..)
@@ -293,7 +298,7 @@ mod tests {
         );
         assert!(wanted.find().is_empty() && wanted.want(ProcId(0), deep.clone()));
         std::fs::write(dir.path().join("a/package.json"), "{").unwrap();
-        assert_eq!(version_of(&deep.join("app.js")), None);
+        assert_eq!(version_in(&deep), None);
     }
 
     #[tokio::test]

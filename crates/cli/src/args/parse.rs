@@ -149,6 +149,26 @@ fn asks_about_the_program(line: &[String]) -> bool {
         || line.first().is_some_and(|word| is(word, &["-h", "--help"]))
 }
 
+/// Whether what stands behind `--` is for somebody else: a script, or the shell that wants a completion. To other verbs it is a target
+/// like any other, but one that may begin with a dash.
+fn hands_on_words(verb: Verb) -> bool {
+    !matches!(
+        verb,
+        Verb::Stop
+            | Verb::Delete
+            | Verb::Describe
+            | Verb::Logs
+            | Verb::Flush
+            | Verb::Id
+            | Verb::Pid
+            | Verb::Reset
+            | Verb::Send
+            | Verb::SendSignal
+            | Verb::Trigger
+            | Verb::Scale
+    )
+}
+
 /// Takes the verb's name out of the operands and checks their number.
 fn take_verb(typed: &mut Typed, entry: &'static Entry) -> Result<(), ParseError> {
     typed.verb = Some(entry.verb);
@@ -161,6 +181,9 @@ fn take_verb(typed: &mut Typed, entry: &'static Entry) -> Result<(), ParseError>
     }
     if typed.on("help") || typed.on("version") {
         return Ok(());
+    }
+    if !hands_on_words(entry.verb) {
+        typed.operands.append(&mut typed.rest);
     }
     if let Some(name) = entry.required().nth(typed.operands.len()) {
         return Err(ParseError::MissingOperand(name.to_owned()));
@@ -311,6 +334,12 @@ mod tests {
         let t = typed("start app.js -- -f --name x -- --watch");
         assert_eq!(t.rest, ["-f", "--name", "x", "--", "--watch"]);
         assert!(!t.on("force"));
+        let t = typed("stop api -- -dash");
+        assert_eq!(
+            (t.operands, t.rest),
+            (vec!["api".to_owned(), "-dash".into()], vec![])
+        );
+        assert_eq!(typed("send 0 -- -x").operands, ["0", "-x"]);
     }
 
     #[test]
@@ -364,7 +393,7 @@ mod tests {
             let line: Vec<String> = line.into_iter().filter(|word| word != "--").collect();
             let argv: Vec<String> = line.iter().cloned().chain(["--".to_owned()]).chain(rest.iter().cloned()).collect();
             match parse(&argv) {
-                Ok(typed) => proptest::prop_assert_eq!(typed.rest, rest),
+                Ok(typed) => proptest::prop_assert!(typed.rest == rest || typed.operands.ends_with(&rest)),
                 Err(error) => proptest::prop_assert!(!error.to_string().is_empty()),
             }
         }

@@ -91,6 +91,21 @@ pub(crate) fn make_folders(context: &Context<'_>, folders: &[std::path::PathBuf]
     Ok(())
 }
 
+/// A folder is a script to Node: the main module of its package, or its index.
+fn runs_folder(interpreter: &str, path: &str) -> Result<(), Failure> {
+    let folder = std::path::Path::new(path);
+    let by_node = matches!(interpreter.rsplit('/').next(), Some("node" | "bun"));
+    let has_main = ["package.json", "index.js", "index.json", "index.node"]
+        .iter()
+        .any(|name| folder.join(name).is_file());
+    if by_node && has_main {
+        return Ok(());
+    }
+    Err(Failure::Error(format!(
+        "{path} is a folder; name the script in it"
+    )))
+}
+
 /// A script that its interpreter could not open fails here, with the reason, and not again and again in the daemon.
 pub(crate) fn readable(app: &Object) -> Result<(), Failure> {
     let text = |key: &str| {
@@ -101,9 +116,7 @@ pub(crate) fn readable(app: &Object) -> Result<(), Failure> {
     let path = text("pm_exec_path");
     let meta = std::fs::metadata(path).map_err(Failure::file("reading the script", path))?;
     if meta.is_dir() {
-        return Err(Failure::Error(format!(
-            "{path} is a folder; name the script in it"
-        )));
+        return runs_folder(text("exec_interpreter"), path);
     }
     // Root's own rights say nothing about the user it will run as; that the daemon will find out.
     if text("exec_interpreter") != "none" && !app.contains_key("uid") {

@@ -59,6 +59,9 @@ pub(crate) fn from_file(context: &Context<'_>, action: Action) -> Result<Then, F
 }
 
 fn one(context: &Context<'_>, client: &mut Client, target: &str) -> Result<(), Failure> {
+    if target.trim().is_empty() {
+        return Err(Failure::Error("No script path - aborting".into()));
+    }
     let list = client.table_list()?;
     let absolute = context.as_script(target);
     let ids = |test: &dyn Fn(&Process) -> bool| -> Vec<u32> {

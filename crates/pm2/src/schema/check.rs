@@ -58,7 +58,7 @@ pub fn check(mut raw: Object, caller: &Caller, host: &dyn Host) -> Result<Checke
     }
     env_as_object(&mut raw).map_err(|e| e.about("env"))?;
     if let Some(script) = get(&raw, "script").and_then(Value::as_str).map(str::to_owned) {
-        if get(&raw, "name").is_none() {
+        if get(&raw, "name").is_none_or(|name| name.as_str() == Some("")) {
             put(&mut raw, "name", name_of(&script));
         }
         command_line(&mut raw, &script, caller, host).map_err(|e| e.about("script"))?;

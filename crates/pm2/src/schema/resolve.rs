@@ -157,12 +157,14 @@ fn typescript(app: &mut Object, extension: &str, host: &dyn Host) -> Result<Stri
             }
             Ok("node".into())
         }
-        _ => Err(Rejected::one(
-            Level::Error,
-            format!(
-                "a .{extension} script needs bun, or node 22.6 or newer for .ts; install one or name an --interpreter"
-            ),
-        )),
+        _ => Err(Rejected::one(Level::Error, {
+            let runner = if extension == "ts" {
+                "node 22.6 or newer, or bun"
+            } else {
+                "bun"
+            };
+            format!("a .{extension} script needs {runner}; install it or name an --interpreter")
+        })),
     }
 }
 
@@ -347,7 +349,7 @@ mod tests {
         assert!(
             resolve_on(&with(Some((20, 0))), json!({ "script": "main.ts" }))
                 .unwrap_err()
-                .contains("needs bun")
+                .contains("needs node 22.6 or newer, or bun")
         );
         let app = resolve_on(&with(Some((22, 6))), json!({ "script": "main.ts" }))
             .unwrap()
