@@ -208,3 +208,15 @@ test('an empty name is none, and a blank one names nothing to start', async () =
   expect((await pm.app('prints')).pm2_env.status).toBe('online');
   expect((await pm.run('start', ' ')).code).toBe(1);
 });
+
+test('a name that is a number is a name first', async () => {
+  await pm.ok('start', app, '--name', '7');
+  await pm.ok('start', app, '--name', 'other', '--namespace', '5');
+  for (const [target, id] of [
+    ['7', 0],
+    ['5', 1],
+  ])
+    expect(lines((await pm.ok('stop', String(target))).stdout)[0]).toBe(
+      `[PM2] Applying action stopProcessId on app [${target}](ids: [ ${id} ])`,
+    );
+});

@@ -70,7 +70,9 @@ pub(crate) fn on_target(
         }
     }
     let ids = resolve(&list, target, &context.as_script(target))?;
-    let typed_as_id = number(target).is_some();
+    // Names and namespaces go before ids, also those that are numbers.
+    let is_name = |p: &Process| p.name == target || (p.env.namespace() == target && !p.is_module());
+    let typed_as_id = number(target).is_some() && !list.iter().any(is_name);
     announce(context.console, action, target, &ids, typed_as_id);
     let name = if typed_as_id {
         names_of(&list, &ids)
