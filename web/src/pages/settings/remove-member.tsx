@@ -32,8 +32,9 @@ export function RemoveMember({ member, onClose, onDone }: RemoveMemberProps) {
     onClose();
     if (leaves) {
       tell('ok', `You left ${bucket.value?.name ?? 'the bucket'}`);
-      go('#/');
+      // First: with the list of before, who has but this one bucket would be led back into it.
       await loadBuckets();
+      go('#/');
     } else {
       tell('ok', `${member.username} is no longer a member`);
       onDone();
