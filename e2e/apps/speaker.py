@@ -26,6 +26,8 @@ while True:
         message = json.loads(line)
         topic = message.get("topic") if isinstance(message, dict) else message
         if topic == "greet":
+            # The original's `trigger` waits for ever on an answer that overtakes the daemon's own.
+            time.sleep(0.2)
             say(b'{"type":"axm:reply","data":{"action_name":"greet","return":"hello from python"}}\n')
         if topic == "invalid":
             say(b'{"type":"invalid","data":{"text":"a\xffb"}}\n')
