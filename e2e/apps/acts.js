@@ -1,8 +1,12 @@
 // Offers actions over its IPC channel, and says on its output what it hears.
 process.on('message', (message) => {
   const name = message.msg ?? message;
+  // The original's `trigger` waits for ever on an answer that overtakes the daemon's own.
   const answer = (data) =>
-    process.send({ type: 'axm:reply', data: { at: Date.now(), action_name: name, ...data } });
+    setTimeout(
+      () => process.send({ type: 'axm:reply', data: { at: Date.now(), action_name: name, ...data } }),
+      100,
+    );
   if (name === 'hello') answer({ return: { said: 'hi', opts: message.opts } });
   if (name === 'text') answer({ return: 'some text' });
   if (name === 'nothing') answer({});

@@ -25,7 +25,9 @@ const app = `
 const fs = require('fs');
 console.log('up', process.version.slice(1).split('.')[0]);
 process.on('message', (message) => {
-  if (message === 'greet') return process.send({ type: 'axm:reply', data: { action_name: 'greet', return: 'hello' } });
+  // The original's trigger waits for ever on an answer that overtakes the daemon's own.
+  if (message === 'greet')
+    return setTimeout(() => process.send({ type: 'axm:reply', data: { action_name: 'greet', return: 'hello' } }), 100);
   if (message === 'shutdown') {
     console.log('told to shut down');
     return setTimeout(() => process.exit(0), 20);

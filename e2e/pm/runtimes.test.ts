@@ -48,7 +48,7 @@ const runtime = globalThis.Bun ? 'bun' : globalThis.Deno ? 'deno' : 'node';
 console.log('up', runtime, process.argv.slice(2).join(), process.env.NODE_APP_INSTANCE, process.env.OWN);
 process.on('message', (message) => {
   if (message === 'greet')
-    process.send({ type: 'axm:reply', data: { action_name: 'greet', return: runtime } });
+    setTimeout(() => process.send({ type: 'axm:reply', data: { action_name: 'greet', return: runtime } }), 100);
   if (message === 'shutdown') {
     console.log('told to shut down');
     process.exit(0);
