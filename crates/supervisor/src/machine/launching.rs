@@ -135,10 +135,12 @@ pub(super) fn restart(out: &mut Out, now: Now, id: ProcId, process: &mut Process
             launch(out, now, id, process, waiter);
         }
         State::Launching { run, waiters, .. } => {
-            let (run, superseded) = (*run, std::mem::take(waiters));
-            out.reply_all(superseded, Err(Refusal::Superseded));
+            // Who waits for this life gets the one that comes in its place: be it another's command or a time of cron, what was
+            // asked for is that it runs.
+            let (run, mut all) = (*run, std::mem::take(waiters));
+            all.extend(waiter);
             end_former(out, now, id, process);
-            begin_stop(out, now, id, process, run, Goal::Restart, Vec::new(), waiter);
+            begin_stop(out, now, id, process, run, Goal::Restart, Vec::new(), all);
         }
         State::Online { run } | State::Errored { undead: Some(run) } => {
             let run = *run;

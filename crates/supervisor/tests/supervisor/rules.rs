@@ -230,6 +230,27 @@ fn a_stop_takes_the_place_of_a_restart_in_progress() {
 }
 
 #[test]
+fn a_restart_while_it_launches_answers_those_who_wait_with_the_life_that_comes() {
+    let mut story = quick(Policy {
+        wait_ready: true,
+        ..Policy::default()
+    });
+    story.command(Command::Restart { id: ID, policy: None });
+    assert_eq!((story.status(), story.replies.len()), (Some(Status::Stopping), 0));
+    story.exit(Exit::Code(0));
+    assert_eq!(
+        (story.status(), story.replies.len()),
+        (Some(Status::Launching), 0)
+    );
+    let incarnation = story.life();
+    story.input(Input::Ready { id: ID, incarnation });
+    assert_eq!(
+        (story.status(), &story.replies[..]),
+        (Some(Status::Online), &[Ok(()), Ok(())][..])
+    );
+}
+
+#[test]
 fn wait_ready_answers_on_ready_on_time_out_and_on_exit() {
     let policy = Policy {
         wait_ready: true,
