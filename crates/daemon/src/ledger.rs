@@ -378,6 +378,7 @@ mod tests {
         let taken = ledger.take_back(|id| id == ProcId(3), &mut sampler);
         assert!(taken.records.is_empty() && taken.children.is_empty());
     }
+
     #[test]
     fn what_was_started_in_the_last_moment_is_a_life_too() {
         let dir = tempfile::tempdir().unwrap();
@@ -408,6 +409,11 @@ mod tests {
             .envs([("pm_id", "7"), ("unique_id", &unique), ("pm_uptime", "1234")])
             .spawn()
             .unwrap();
+        // `spawn` returns as soon as the child has its new memory, a moment before its environment can be read there.
+        let environ = format!("/proc/{}/environ", stray.id());
+        while std::fs::read(&environ).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
         let found = taken();
         stray.kill().unwrap();
         stray.wait().unwrap();
