@@ -72,12 +72,14 @@ export function Audit() {
     },
     [id, search],
   );
+  const allowed = may('admin');
   useEffect(() => {
+    if (!allowed) return;
     const timer = setTimeout(() => void load(null), trail === null ? 0 : REST_MS);
     return () => clearTimeout(timer);
-  }, [load]);
+  }, [load, allowed]);
 
-  if (!may('admin')) {
+  if (!allowed) {
     return (
       <div class="empty">
         <h2>The trail is for admins</h2>
