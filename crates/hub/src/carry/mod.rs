@@ -158,10 +158,11 @@ mod tests {
 
     use super::*;
 
+    /// Short for a test, and yet more than a busy machine holds a test up between two of its lines.
     const SHORT: Patience = Patience {
-        head: Duration::from_millis(200),
-        body: Duration::from_millis(200),
-        unread: Duration::from_millis(200),
+        head: Duration::from_secs(1),
+        body: Duration::from_secs(1),
+        unread: Duration::from_secs(1),
     };
 
     /// A listener with two routes, and what stops it.
@@ -177,7 +178,7 @@ mod tests {
             .route(
                 "/slow",
                 get(async || {
-                    tokio::time::sleep(Duration::from_millis(600)).await;
+                    tokio::time::sleep(Duration::from_millis(1_500)).await;
                     "done"
                 }),
             )
@@ -246,7 +247,7 @@ mod tests {
         deaf.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
             .await
             .unwrap();
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let mut answer = Vec::new();
         // Cut off, with or without a reset.
         let _ = tokio::time::timeout(Duration::from_secs(20), deaf.read_to_end(&mut answer))
